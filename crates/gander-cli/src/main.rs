@@ -1,0 +1,3 @@
+//! The `gander` command.
+
+fn main() {}

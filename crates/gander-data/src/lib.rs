@@ -1,0 +1,1 @@
+//! Datasets of images for Gander.

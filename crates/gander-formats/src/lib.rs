@@ -1,0 +1,1 @@
+//! Weights and arrays in and out, read as untrusted bytes.

@@ -1,0 +1,4 @@
+//! Tensors, gradients and kernels for adversarial training.
+
+mod kernels;
+pub mod ops;

@@ -1,0 +1,7 @@
+//! The operations: for each a function, its description, its gradient and its plain reference.
+
+pub mod conv;
+pub mod elementwise;
+pub mod matmul;
+pub mod reduce;
+pub mod resample;

@@ -1,0 +1,1 @@
+//! Generative adversarial networks: families, losses, training, sampling.
