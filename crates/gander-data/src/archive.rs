@@ -1,0 +1,198 @@
+//! Images inside ZIP and tar files, read in place: nothing is ever written to disk.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use tar::{Archive, EntryType};
+use zip::ZipArchive;
+
+use crate::error::{Error, Result, Skipped};
+use crate::image_folder::{Sort, sort, unread_reason};
+use crate::options::OpenOptions;
+use crate::source::{Compression, Entry, Listing, Place, SharedFile, corrupt, unpack};
+
+/// A ZIP file whose table of contents has been read.
+#[derive(Debug)]
+pub(crate) struct ZipSource {
+    pub(crate) path: Box<Path>,
+    archive: ZipArchive<SharedFile>,
+}
+
+impl ZipSource {
+    /// A member's first bytes (at most `limit`) and its length; a whole member is checked against its sum.
+    pub(crate) fn read(&self, index: usize, limit: u64) -> Result<(Vec<u8>, u64), String> {
+        // The table of contents is shared; a clone costs a counter.
+        let mut archive = self.archive.clone();
+        let file = archive.by_index(index).map_err(|error| error.to_string())?;
+        let len = file.size();
+        let mut bytes = Vec::with_capacity(len.min(limit).min(1 << 24) as usize);
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Ok((bytes, len))
+    }
+}
+
+/// Lists the images of a ZIP file, sorted by name.
+pub(crate) fn list_zip(path: &Path) -> Result<Listing> {
+    let file = SharedFile::open(path).map_err(Error::io(path))?;
+    let archive = ZipArchive::new(file).map_err(|error| corrupt(path, &error))?;
+    let mut names = Vec::new();
+    for index in 0..archive.len() {
+        let name = archive
+            .name_for_index(index)
+            .and_then(Result::ok)
+            .map(|name| name.replace('\\', "/"));
+        names.push(name.unwrap_or_else(|| format!("member {index}")));
+    }
+    let source = Arc::new(ZipSource {
+        path: path.into(),
+        archive,
+    });
+    let mut listing = Listing::default();
+    for (index, name) in names.into_iter().enumerate() {
+        if name.ends_with('/') {
+            continue;
+        }
+        add(&mut listing, path, &name, || {
+            Some(Place::Zip {
+                archive: source.clone(),
+                index,
+            })
+        });
+    }
+    listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listing)
+}
+
+/// Lists the images of a tar file, sorted by name.
+///
+/// The members of a plain tar are read in place when they are needed. A compressed one can only be read from start to
+/// end: its images, as they are (JPEG, PNG, …), are kept in memory, up to [`OpenOptions::cache_bytes`].
+pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOptions) -> Result<Listing> {
+    let mut listing = Listing::default();
+    let shared = SharedFile::open(path).map_err(Error::io(path))?;
+    let mut archive = Archive::new(unpack(path, compression)?);
+    let mut kept_bytes = 0;
+    let members = archive.entries().map_err(|error| corrupt(path, &error))?;
+    for member in members {
+        let mut member = match member {
+            Ok(member) => member,
+            Err(error) => {
+                // What came before the damage can be used.
+                let reason = format!(
+                    "the archive ends early, after {} images: {error}",
+                    listing.entries.len()
+                );
+                listing.skipped.push(Skipped {
+                    path: path.into(),
+                    reason,
+                });
+                break;
+            }
+        };
+        if !matches!(member.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        let (offset, len) = (member.raw_file_position(), member.size());
+        let mut failure = None;
+        let mut over = None;
+        add(&mut listing, path, &name, || {
+            if compression == Compression::None {
+                return Some(Place::Span {
+                    file: shared.clone(),
+                    offset,
+                    len,
+                });
+            }
+            kept_bytes += len;
+            if kept_bytes > options.cache_bytes {
+                over = Some(kept_bytes);
+                return None;
+            }
+            let mut bytes = Vec::with_capacity(len.min(1 << 24) as usize);
+            failure = member.read_to_end(&mut bytes).err();
+            let bytes = bytes.into_boxed_slice();
+            Some(Place::Memory {
+                archive: path.into(),
+                bytes,
+            })
+        });
+        if let Some(needed_bytes) = over {
+            return Err(Error::TooLarge {
+                path: path.into(),
+                needed_bytes,
+                limit_bytes: options.cache_bytes,
+            });
+        }
+        if let Some(error) = failure {
+            listing.entries.pop();
+            let reason = format!(
+                "the archive ends early, after {} images: {error}",
+                listing.entries.len()
+            );
+            listing.skipped.push(Skipped {
+                path: path.into(),
+                reason,
+            });
+            break;
+        }
+    }
+    listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listing)
+}
+
+/// Adds a member if it is an image; `place` is called only then.
+fn add(listing: &mut Listing, archive: &Path, name: &str, place: impl FnOnce() -> Option<Place>) {
+    let skip = |name: &str, reason: String| Skipped {
+        path: archive.join(name.trim_start_matches('/')),
+        reason,
+    };
+    match sort(&strip(name)) {
+        // Nothing is written, so the name does no harm; but who made such an archive meant none of us well.
+        Sort::Image | Sort::Unknown if leads_outside(name) => {
+            listing
+                .skipped
+                .push(skip(name, "the name leads outside of the archive".into()));
+        }
+        Sort::Image => {
+            if let Some(place) = place() {
+                listing.entries.push(Entry::new(strip(name), place));
+            }
+        }
+        Sort::Unread => listing.skipped.push(skip(name, unread_reason(name))),
+        Sort::Unknown | Sort::Other => listing.other_files += 1,
+    }
+}
+
+/// `./a//b.png` as `a/b.png`.
+fn strip(name: &str) -> String {
+    let parts: Vec<&str> = name
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != "." && *part != "..")
+        .collect();
+    parts.join("/")
+}
+
+/// `../x.png`, `/etc/x.png`, `C:/x.png`.
+fn leads_outside(name: &str) -> bool {
+    name.starts_with('/') || name.as_bytes().get(1) == Some(&b':') || name.split('/').any(|part| part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_outside_are_known() {
+        for name in ["../a.png", "a/../../b.png", "/a.png", "C:/a.png"] {
+            assert!(leads_outside(name), "{name}");
+        }
+        for name in ["a.png", "./a/b.png", "a..b/c.png"] {
+            assert!(!leads_outside(name), "{name}");
+        }
+        assert_eq!(strip("./a//b.png"), "a/b.png");
+    }
+}
