@@ -1,3 +1,34 @@
 //! Kernels for the processor at hand. The only unsafe code, SIMD and compute threads of Gander live below here.
 
 #![allow(unsafe_code)]
+// A body is compiled for each instruction set; what is not inlined into it would be compiled for none of them.
+#![allow(clippy::inline_always)]
+
+pub(crate) mod isa;
+pub(crate) mod memory;
+pub(crate) mod threads;
+
+use isa::{Isa, Precision};
+use memory::Pool;
+use threads::ThreadPool;
+
+/// What every kernel needs to know: how to compute, on which threads, and where to take memory from.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The instruction set.
+    pub(crate) isa: Isa,
+    /// The precision of multiplications in convolutions and matrix products.
+    pub(crate) precision: Precision,
+    /// The compute threads.
+    pub(crate) threads: ThreadPool,
+    /// Memory for results and scratch.
+    pub(crate) pool: Pool,
+}
+
+#[cfg(test)]
+impl Context {
+    /// A context for tests.
+    pub(crate) fn for_tests(isa: Isa, threads: usize) -> Self {
+        Self { isa, precision: Precision::F32, threads: ThreadPool::new(threads), pool: Pool::new() }
+    }
+}
