@@ -55,12 +55,13 @@ pub(crate) fn list_zip(path: &Path) -> Result<Listing> {
         if name.ends_with('/') {
             continue;
         }
-        add(&mut listing, path, &name, || {
-            Some(Place::Zip {
+        let place = || {
+            Ok::<_, Error>(Place::Zip {
                 archive: source.clone(),
                 index,
             })
-        });
+        };
+        add(&mut listing, path, &name, place)?;
     }
     listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listing)
@@ -71,16 +72,67 @@ pub(crate) fn list_zip(path: &Path) -> Result<Listing> {
 /// The members of a plain tar are read in place when they are needed. A compressed one can only be read from start to
 /// end: its images, as they are (JPEG, PNG, …), are kept in memory, up to [`OpenOptions::cache_bytes`].
 pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOptions) -> Result<Listing> {
-    let mut listing = Listing::default();
-    let shared = SharedFile::open(path).map_err(Error::io(path))?;
+    if compression == Compression::None {
+        let file = SharedFile::open(path).map_err(Error::io(path))?;
+        let mut archive = Archive::new(file.clone());
+        let members = archive.entries_with_seek().map_err(|error| corrupt(path, &error))?;
+        return list_members(path, members, |member| {
+            let (file, offset, len) = (file.clone(), member.raw_file_position(), member.size());
+            Ok(Place::Span { file, offset, len })
+        });
+    }
     let mut archive = Archive::new(unpack(path, compression)?);
-    let mut kept_bytes = 0;
     let members = archive.entries().map_err(|error| corrupt(path, &error))?;
+    let limit_bytes = options.cache_bytes;
+    let mut needed_bytes = 0_u64;
+    list_members(path, members, |member| {
+        let len = member.size();
+        needed_bytes = needed_bytes.saturating_add(len);
+        if needed_bytes > limit_bytes {
+            return Err(Stop::At(Error::TooLarge {
+                path: path.into(),
+                needed_bytes,
+                limit_bytes,
+            }));
+        }
+        let mut bytes = Vec::with_capacity(len.min(1 << 24) as usize);
+        member.read_to_end(&mut bytes)?;
+        Ok(Place::Memory {
+            archive: path.into(),
+            bytes: bytes.into_boxed_slice(),
+        })
+    })
+}
+
+/// Why the reading of a tar file ends before its end.
+enum Stop {
+    /// Damage: what came before can be used.
+    Damage(std::io::Error),
+    /// The whole file cannot be used.
+    At(Error),
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Damage(error)
+    }
+}
+
+/// The images of a tar file; `place` says where one is.
+fn list_members<R: Read>(
+    path: &Path,
+    members: tar::Entries<'_, R>,
+    mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<Place, Stop>,
+) -> Result<Listing> {
+    let mut listing = Listing::default();
     for member in members {
-        let mut member = match member {
-            Ok(member) => member,
-            Err(error) => {
-                // What came before the damage can be used.
+        match member
+            .map_err(Stop::Damage)
+            .and_then(|mut member| add_member(&mut listing, path, &mut member, &mut place))
+        {
+            Ok(()) => {}
+            Err(Stop::At(error)) => return Err(error),
+            Err(Stop::Damage(error)) => {
                 let reason = format!(
                     "the archive ends early, after {} images: {error}",
                     listing.entries.len()
@@ -91,80 +143,47 @@ pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOpti
                 });
                 break;
             }
-        };
-        if !matches!(member.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-        let (offset, len) = (member.raw_file_position(), member.size());
-        let mut failure = None;
-        let mut over = None;
-        add(&mut listing, path, &name, || {
-            if compression == Compression::None {
-                return Some(Place::Span {
-                    file: shared.clone(),
-                    offset,
-                    len,
-                });
-            }
-            kept_bytes += len;
-            if kept_bytes > options.cache_bytes {
-                over = Some(kept_bytes);
-                return None;
-            }
-            let mut bytes = Vec::with_capacity(len.min(1 << 24) as usize);
-            failure = member.read_to_end(&mut bytes).err();
-            let bytes = bytes.into_boxed_slice();
-            Some(Place::Memory {
-                archive: path.into(),
-                bytes,
-            })
-        });
-        if let Some(needed_bytes) = over {
-            return Err(Error::TooLarge {
-                path: path.into(),
-                needed_bytes,
-                limit_bytes: options.cache_bytes,
-            });
-        }
-        if let Some(error) = failure {
-            listing.entries.pop();
-            let reason = format!(
-                "the archive ends early, after {} images: {error}",
-                listing.entries.len()
-            );
-            listing.skipped.push(Skipped {
-                path: path.into(),
-                reason,
-            });
-            break;
         }
     }
     listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listing)
 }
 
+fn add_member<R: Read>(
+    listing: &mut Listing,
+    path: &Path,
+    member: &mut tar::Entry<'_, R>,
+    place: &mut impl FnMut(&mut tar::Entry<'_, R>) -> Result<Place, Stop>,
+) -> Result<(), Stop> {
+    if !matches!(member.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
+        return Ok(());
+    }
+    let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+    add(listing, path, &name, || place(member))
+}
+
 /// Adds a member if it is an image; `place` is called only then.
-fn add(listing: &mut Listing, archive: &Path, name: &str, place: impl FnOnce() -> Option<Place>) {
-    let skip = |name: &str, reason: String| Skipped {
-        path: archive.join(name.trim_start_matches('/')),
-        reason,
-    };
+fn add<E>(
+    listing: &mut Listing,
+    archive: &Path,
+    name: &str,
+    place: impl FnOnce() -> Result<Place, E>,
+) -> Result<(), E> {
+    let path = || archive.join(name.trim_start_matches('/'));
     match sort(&strip(name)) {
         // Nothing is written, so the name does no harm; but who made such an archive meant none of us well.
         Sort::Image | Sort::Unknown if leads_outside(name) => {
-            listing
-                .skipped
-                .push(skip(name, "the name leads outside of the archive".into()));
+            let reason = "the name leads outside of the archive".into();
+            listing.skipped.push(Skipped { path: path(), reason });
         }
-        Sort::Image => {
-            if let Some(place) = place() {
-                listing.entries.push(Entry::new(strip(name), place));
-            }
-        }
-        Sort::Unread => listing.skipped.push(skip(name, unread_reason(name))),
+        Sort::Image => listing.entries.push(Entry::new(strip(name), place()?)),
+        Sort::Unread => listing.skipped.push(Skipped {
+            path: path(),
+            reason: unread_reason(name),
+        }),
         Sort::Unknown | Sort::Other => listing.other_files += 1,
     }
+    Ok(())
 }
 
 /// `./a//b.png` as `a/b.png`.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod arrays;
+pub mod check;
 pub mod dataset;
 pub mod error;
 mod idx;
@@ -14,12 +15,15 @@ mod npz;
 mod open;
 mod options;
 mod parallel;
+mod remembered;
 pub mod sampler;
 mod scan;
+pub mod sheet;
 mod source;
 mod streamed;
 pub mod transforms;
 
+pub use check::{CheckReport, check};
 pub use dataset::{Dataset, ImageShape, label_counts};
 pub use error::{Error, Result, Skipped};
 pub use idx::{IdxArray, IdxError, read_idx};
@@ -27,4 +31,6 @@ pub use in_memory::InMemory;
 pub use loader::{Batch, Flip, Loader, LoaderOptions};
 pub use open::{Opened, Progress, SizeCount, Stage, Summary, open, open_with_progress};
 pub use options::{AlphaPolicy, Channels, ClassLevel, CropPolicy, Filter, Labels, OpenOptions, Size};
+pub use remembered::Remembered;
 pub use sampler::{Draw, Sampler};
+pub use sheet::sheet;

@@ -173,7 +173,7 @@ pub fn open_with_progress(
     build(sources, options, scanned, progress)
 }
 
-fn require_images(sources: &[PathBuf], options: &OpenOptions, scan: &Scan, usable: usize) -> Result<()> {
+pub(crate) fn require_images(sources: &[PathBuf], options: &OpenOptions, scan: &Scan, usable: usize) -> Result<()> {
     if usable >= options.min_images.max(1) {
         return Ok(());
     }
@@ -203,7 +203,8 @@ fn build(
     let total = (train.len() + held.len()) as u64 * shape.bytes() as u64;
     // Rows of an array in the set's own shape are in memory already.
     let is_ready = |item: &Item| matches!(&item.entry.place, Place::Row { array, .. } if array.shape == shape);
-    let is_cached = total <= options.cache_bytes && !train.iter().chain(&held).all(is_ready);
+    let is_ready = train.iter().chain(&held).all(is_ready);
+    let is_cached = total <= options.cache_bytes && !is_ready;
     let counter = Counter::new(Stage::Decode, train.len() + held.len(), progress);
     let classes: Arc<[String]> = std::mem::take(&mut scan.classes).into();
     let mut make = |items: Vec<Item>| -> Arc<dyn Dataset> {
@@ -219,8 +220,9 @@ fn build(
     let held = held.filter(|held| !held.is_empty());
     summary.train = train.len();
     summary.holdout = held.as_ref().map_or(0, |held| held.len());
-    summary.cached_bytes = if is_cached {
-        ((summary.train + summary.holdout) * shape.bytes()) as u64
+    let images = summary.train + summary.holdout;
+    summary.cached_bytes = if is_cached || is_ready {
+        (images * shape.bytes()) as u64
     } else {
         0
     };

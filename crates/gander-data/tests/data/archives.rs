@@ -201,3 +201,39 @@ fn other_files_are_no_sets() {
         assert!(matches!(error, Error::UnknownFormat { .. }), "{name}: {error}");
     }
 }
+
+/// Numbers that look random, the same in every run.
+fn scrambled(seed: usize) -> usize {
+    let mixed = (seed as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 20) as usize
+}
+
+#[test]
+fn no_damage_makes_an_archive_panic() {
+    let folder = folder(&[]);
+    for (name, whole) in packed(&pictures()) {
+        let path = folder.path().join(name);
+        for round in 0..150 {
+            let mut bytes = whole.clone();
+            for flip in 0..=round % 4 {
+                let place = scrambled(round * 8 + flip) % bytes.len();
+                bytes[place] = scrambled(round * 8 + flip + 4) as u8;
+            }
+            if round % 5 == 0 {
+                bytes.truncate(scrambled(round) % bytes.len());
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            match open(
+                &path,
+                &OpenOptions {
+                    min_images: 1,
+                    threads: 1,
+                    ..OpenOptions::default()
+                },
+            ) {
+                Ok(opened) => assert!(opened.train.len() <= pictures().len()),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}

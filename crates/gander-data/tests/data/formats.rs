@@ -263,3 +263,44 @@ fn a_cut_off_file_of_any_format_is_noticed() {
         }
     }
 }
+
+#[test]
+fn no_damage_makes_a_decoder_panic_or_take_memory() {
+    use gander_data::media::{MediaLimits, decode, header};
+    use proptest::test_runner::{Config, TestRunner};
+
+    let limits = MediaLimits {
+        max_side_px: 100,
+        max_pixels: 5000,
+    };
+    let formats = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::Pnm,
+    ];
+    for format in formats {
+        let whole = encoded(rgb(24, 17, 3), format);
+        let changes = proptest::collection::vec((0..whole.len(), proptest::num::u8::ANY), 1..6);
+        let mut runner = TestRunner::new(Config {
+            cases: 200,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let result = runner.run(&changes, |changes| {
+            let mut bytes = whole.clone();
+            for (place, value) in changes {
+                bytes[place] = value;
+            }
+            // Neither may panic; what both accept is within the limits.
+            if let (Ok(_), Ok(picture)) = (header(&bytes, limits), decode(&bytes, limits)) {
+                proptest::prop_assert!(picture.width_px * picture.height_px <= 5000);
+            }
+            Ok(())
+        });
+        assert!(result.is_ok(), "{format:?}: {result:?}");
+    }
+}

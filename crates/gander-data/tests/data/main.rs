@@ -1,9 +1,14 @@
 //! Sets opened from files that are made here.
 
-#![expect(clippy::unwrap_used, reason = "functions that make test files are not tests themselves")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "functions that serve tests are not tests themselves"
+)]
 
 mod archives;
 mod arrays;
+mod check;
 mod folders;
 mod formats;
 mod pictures;
