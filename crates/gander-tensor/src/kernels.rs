@@ -4,8 +4,13 @@
 // A body is compiled for each instruction set; what is not inlined into it would be compiled for none of them.
 #![allow(clippy::inline_always)]
 
+pub(crate) mod elementwise;
 pub(crate) mod isa;
+pub(crate) mod math;
 pub(crate) mod memory;
+pub(crate) mod random;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod threads;
 
 use isa::{Isa, Precision};
