@@ -4,7 +4,9 @@
 // A body is compiled for each instruction set; what is not inlined into it would be compiled for none of them.
 #![allow(clippy::inline_always)]
 
+pub(crate) mod conv;
 pub(crate) mod elementwise;
+pub(crate) mod gemm;
 pub(crate) mod isa;
 pub(crate) mod math;
 pub(crate) mod memory;

@@ -1,0 +1,68 @@
+//! Convolutions, their input gradients (transposed convolutions) and their weight gradients.
+//!
+//! [`plan`] says which products there are, [`field`] brings the source of some of them together, [`forward`] and
+//! [`weight_grad`] drive the register tiles of [`super::gemm`] over them.
+
+mod field;
+mod forward;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod weight_grad;
+
+use forward::Reduce;
+use plan::Plan;
+
+use super::Context;
+use crate::{Activation, ops::conv::ConvGeometry};
+
+/// `y = act(conv(x, w) + bias)`
+pub(crate) fn conv(
+    ctx: &Context,
+    g: &ConvGeometry,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    act: Activation,
+    y: &mut [f32],
+) {
+    check(g, x, w, y);
+    assert!(bias.is_none_or(|bias| bias.len() == g.out_channels));
+    forward::run(ctx, &Plan::forward(g), (x, w, Reduce::Middle), bias, act, y);
+}
+
+/// The gradient for the input: `dx = convᵀ(dy, w)`.
+#[cfg(test)]
+pub(crate) fn conv_input_grad(ctx: &Context, g: &ConvGeometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    conv_input_grad_fused(ctx, g, dy, w, None, Activation::Identity, dx);
+}
+
+/// The transposed convolution as a layer: `dx = act(convᵀ(dy, w) + bias)`.
+pub(crate) fn conv_input_grad_fused(
+    ctx: &Context,
+    g: &ConvGeometry,
+    dy: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    act: Activation,
+    dx: &mut [f32],
+) {
+    check(g, dx, w, dy);
+    assert!(bias.is_none_or(|bias| bias.len() == g.in_channels));
+    forward::run(ctx, &Plan::backward(g), (dy, w, Reduce::Last), bias, act, dx);
+}
+
+/// The gradient for the weight.
+pub(crate) fn conv_weight_grad(ctx: &Context, g: &ConvGeometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    check(g, x, dw, dy);
+    weight_grad::run(ctx, &Plan::forward(g), x, dy, dw);
+}
+
+fn check(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {
+    assert_eq!(
+        [x.len(), w.len(), y.len()],
+        [g.input_len(), g.weight_len(), g.output_len()]
+    );
+    assert!(g.in_channels.is_multiple_of(g.groups) && g.out_channels.is_multiple_of(g.groups));
+    assert!((0..3).all(|axis| g.stride[axis] > 0));
+}

@@ -1,0 +1,199 @@
+//! The part of the source that a box of positions sees, laid out so that every tap is a constant distance away.
+//!
+//! A box is copied with its border of zeros (and rounded to bfloat16 on the way), which costs one pass over data that
+//! is read anyway; after it no innermost loop knows of padding. Where nothing reaches over the edge and nothing is
+//! rounded, the source is used in place.
+
+use super::plan::{Block, Plan, Tap};
+use crate::kernels::{
+    Context,
+    gemm::{Segment, Set, pack::copy_row},
+    memory::Buffer,
+};
+
+/// Bytes after a copied box that may be read, so that register tiles need not end with the data.
+const SLACK: usize = 512;
+
+/// Where pixels lie.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    /// The source is used where it is.
+    in_place: bool,
+    /// Elements in a unit.
+    elements: usize,
+    /// Channels of a group, padded to whole units where asked for.
+    pub(super) depth: usize,
+    groups: usize,
+    source: [usize; 3],
+    source_depth: usize,
+    stride: [usize; 3],
+    /// The lowest tap along each axis.
+    low: [isize; 3],
+    /// Sides of the memory that holds an image.
+    sides: [usize; 3],
+}
+
+/// Whether channels may be used where they are, and whether a group's channels are padded to whole units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Products pair neighboring channels; the source may be used in place.
+    Channels,
+    /// Products pair pixels; register tiles may read past the end.
+    Pixels,
+}
+
+impl Field {
+    pub(super) fn new(plan: &Plan, set: &Set, box_sides: [usize; 3], layout: Layout) -> Self {
+        let reach = plan.reach();
+        let positions = plan.positions();
+        let inside = (0..3).all(|axis| {
+            let (low, high) = reach[axis];
+            let last = positions[axis].saturating_sub(1) * plan.stride[axis];
+            low >= 0 && last as isize + high < plan.source[axis] as isize
+        });
+        let in_place = inside && set.elements == 1 && layout == Layout::Channels;
+        let span = |axis: usize| {
+            let (low, high) = reach[axis];
+            (box_sides[axis] - 1) * plan.stride[axis] + (high - low) as usize + 1
+        };
+        let mut field = Self {
+            in_place,
+            elements: set.elements,
+            depth: plan.depth(),
+            groups: plan.groups,
+            source: plan.source,
+            source_depth: plan.depth(),
+            stride: plan.stride,
+            low: if in_place { [0; 3] } else { reach.map(|(low, _)| low) },
+            sides: if in_place {
+                plan.source
+            } else {
+                [span(0), span(1), span(2)]
+            },
+        };
+        if layout == Layout::Channels && set.elements > 1 {
+            // Runs of odd length would make a unit out of two pixels.
+            let odd = |taps: &[Tap]| {
+                field
+                    .runs(taps)
+                    .any(|run| !(run.len() * field.depth).is_multiple_of(set.elements))
+            };
+            if field.groups > 1 || plan.phases.iter().any(|phase| odd(&phase.taps)) {
+                field.depth = field.depth.next_multiple_of(set.elements);
+            }
+        }
+        field
+    }
+
+    fn pixel_bytes(&self) -> usize {
+        self.groups * self.depth * 4 / self.elements
+    }
+
+    /// Bytes of the channels before those of `group`.
+    pub(super) fn group_bytes(&self, group: usize) -> usize {
+        group * self.depth * 4 / self.elements
+    }
+
+    /// Taps in runs that are contiguous in memory, none so long that it would fill a cache by itself.
+    pub(super) fn runs<'a>(&self, taps: &'a [Tap]) -> impl Iterator<Item = &'a [Tap]> + use<'a> {
+        const LONGEST: usize = 512;
+        let (depth, mergeable) = (self.depth, self.groups == 1);
+        let mut rest = taps;
+        std::iter::from_fn(move || {
+            let follows = |i: usize| {
+                let [z, y, x] = rest[i - 1].at;
+                mergeable && (i + 1) * depth <= LONGEST && rest[i].at == [z, y, x + 1]
+            };
+            let len = (1..rest.len()).find(|&i| !follows(i)).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(len);
+            rest = after;
+            (len > 0).then_some(run)
+        })
+    }
+
+    /// Where a run lies from its position.
+    pub(super) fn segment(&self, run: &[Tap]) -> Segment {
+        let [z, y, x] = [0, 1, 2].map(|axis| run[0].at[axis] - self.low[axis]);
+        let pixels = (z * self.sides[1] as isize + y) * self.sides[2] as isize + x;
+        Segment {
+            offset: pixels * self.pixel_bytes() as isize,
+            units: (run.len() * self.depth).div_ceil(self.elements),
+        }
+    }
+
+    /// Bytes from the field's start to the position `q` of an image, both counted from the box.
+    pub(super) fn position(&self, block: &Block, image: usize, q: [usize; 3]) -> usize {
+        let (image, [z, y, x]) = if self.in_place {
+            (
+                block.image + image,
+                [0, 1, 2].map(|axis| (block.first[axis] + q[axis]) * self.stride[axis]),
+            )
+        } else {
+            (image, [0, 1, 2].map(|axis| q[axis] * self.stride[axis]))
+        };
+        (((image * self.sides[0] + z) * self.sides[1] + y) * self.sides[2] + x) * self.pixel_bytes()
+    }
+
+    /// The box in memory: copied, or `None` where the source serves.
+    pub(super) fn gather(&self, ctx: &Context, x: &[f32], block: &Block) -> Option<Buffer> {
+        if self.in_place {
+            return None;
+        }
+        let row_bytes = self.sides[2] * self.pixel_bytes();
+        let rows = block.images * self.sides[0] * self.sides[1];
+        let mut buffer = ctx.pool.take(rows * row_bytes + SLACK);
+        let bytes = buffer.bytes_mut();
+        for row in 0..rows {
+            let (y, z, n) = (
+                row % self.sides[1],
+                row / self.sides[1] % self.sides[0],
+                row / self.sides[1] / self.sides[0],
+            );
+            let to = &mut bytes[row * row_bytes..][..row_bytes];
+            match (self.inside(0, z, block), self.inside(1, y, block)) {
+                (Some(z), Some(y)) => {
+                    let line = ((block.image + n) * self.source[0] + z) * self.source[1] + y;
+                    self.copy_line(ctx, x, line, block, to);
+                }
+                _ => to.fill(0),
+            }
+        }
+        bytes[rows * row_bytes..].fill(0);
+        Some(buffer)
+    }
+
+    /// The source position of a field position, if there is one.
+    fn inside(&self, axis: usize, at: usize, block: &Block) -> Option<usize> {
+        let at = (block.first[axis] * self.stride[axis] + at) as isize + self.low[axis];
+        (0..self.source[axis] as isize).contains(&at).then_some(at as usize)
+    }
+
+    fn copy_line(&self, ctx: &Context, x: &[f32], line: usize, block: &Block, to: &mut [u8]) {
+        let width = self.source[2] as isize;
+        let first = (block.first[2] * self.stride[2]) as isize + self.low[2];
+        let start = (-first).clamp(0, self.sides[2] as isize) as usize;
+        let end = (width - first).clamp(start as isize, self.sides[2] as isize) as usize;
+        let pixel = self.pixel_bytes();
+        to[..start * pixel].fill(0);
+        to[end * pixel..].fill(0);
+        if start == end {
+            return;
+        }
+        let channels = self.groups * self.source_depth;
+        let from = (line as isize * width + first + start as isize) as usize * channels;
+        let from = &x[from..from + (end - start) * channels];
+        let to = &mut to[start * pixel..end * pixel];
+        if self.depth == self.source_depth {
+            return copy_row(ctx.isa, self.elements, from, to);
+        }
+        let element = 4 / self.elements;
+        for (from, to) in from
+            .chunks_exact(self.source_depth)
+            .zip(to.chunks_exact_mut(self.depth * element))
+        {
+            let (to, rest) = to.split_at_mut(self.source_depth * element);
+            copy_row(ctx.isa, self.elements, from, to);
+            rest.fill(0);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Convolutions and their input gradients: boxes of positions times packed weights.
+
+use super::{
+    field::{Field, Layout},
+    plan::{Block, Blocks, Phase, Plan},
+};
+use crate::{
+    Activation,
+    kernels::{
+        Context,
+        gemm::{
+            self, Segment, Set,
+            drive::{self, Kind, Panel, Right, Rows},
+            pack::{self, Shared, Source, ZERO_ROW},
+        },
+        isa::Precision,
+        memory::Buffer,
+    },
+};
+
+/// Which index of the weight `[taps, a, b]` the reduction runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reduce {
+    /// The middle one: input channels.
+    Middle,
+    /// The last one: output channels.
+    Last,
+}
+
+/// A phase with its weights packed.
+struct Prepared<'a> {
+    phase: &'a Phase,
+    segments: Vec<Segment>,
+    panels: Vec<Panel>,
+    packed: Buffer,
+}
+
+/// Computes a plan: `target = act(Σ source · weight + bias)`.
+pub(super) fn run(
+    ctx: &Context,
+    plan: &Plan,
+    (source, weight, over): (&[f32], &[f32], Reduce),
+    bias: Option<&[f32]>,
+    act: Activation,
+    target: &mut [f32],
+) {
+    let depthwise = plan.groups > 1 && plan.depth() == 1 && plan.width() == 1;
+    let precision = if depthwise { Precision::F32 } else { ctx.precision };
+    let set = Set::of(ctx.isa, precision);
+    let blocks = Blocks::new(plan.batch, plan.positions(), positions_of_a_box(plan, set));
+    let field = Field::new(plan, set, blocks.count, Layout::Channels);
+    let phases: Vec<Prepared<'_>> = plan
+        .phases
+        .iter()
+        .map(|phase| prepare(ctx, plan, set, &field, phase, (weight, over), depthwise))
+        .collect();
+    let Some(panels) = phases.first().map(|phase| phase.panels.len()) else {
+        return;
+    };
+    let parts = drive::parts(blocks.len(), panels);
+    let target = Shared::new(target);
+    ctx.threads.for_each(blocks.len() * parts, |task| {
+        let block = blocks.get(task / parts);
+        let range = drive::part(panels, parts, task % parts);
+        let copied = field.gather(ctx, source, &block);
+        let a = copied
+            .as_ref()
+            .map_or(source.as_ptr().cast(), |copied| copied.bytes().as_ptr());
+        let (mut a_offsets, mut c_offsets) = (Vec::new(), Vec::new());
+        for prepared in &phases {
+            a_offsets.clear();
+            c_offsets.clear();
+            for_each_position(&block, prepared.phase.count, |image, q| {
+                a_offsets.push(field.position(&block, image, q));
+                c_offsets.push(target_offset(plan, prepared.phase, &block, image, q));
+            });
+            let rows = Rows {
+                a,
+                a_offsets: &a_offsets,
+                c: target.get(),
+                c_offsets: &c_offsets,
+            };
+            let right = Right {
+                kind: kind(plan, set, &prepared.segments, depthwise),
+                panels: &prepared.panels[range.clone()],
+                packed: prepared.packed.bytes().as_ptr(),
+                segments: &prepared.segments,
+            };
+            // SAFETY: the field holds every tap of every position in the box with all channels, and each position
+            // and panel of the target belongs to this task alone.
+            unsafe {
+                drive::multiply(set, &rows, &right, bias, act);
+                drive::finish_rows(ctx.isa, &rows, &right, act);
+            }
+        }
+    });
+}
+
+fn kind(plan: &Plan, set: &Set, segments: &[Segment], depthwise: bool) -> Kind {
+    let long = segments.iter().all(|segment| segment.units >= set.lanes) && !segments.is_empty();
+    if depthwise {
+        Kind::Depthwise
+    } else if plan.width() <= gemm::MAX_OUTS && long {
+        Kind::Dot
+    } else {
+        Kind::Tile
+    }
+}
+
+/// Positions in a box: so many that its part of the source stays in the second-level cache.
+fn positions_of_a_box(plan: &Plan, set: &Set) -> usize {
+    let pixel = plan.source_channels * 4 / set.elements * plan.stride.iter().product::<usize>();
+    ((384 << 10) / pixel.max(1)).clamp(48, 192)
+}
+
+fn prepare<'a>(
+    ctx: &Context,
+    plan: &Plan,
+    set: &Set,
+    field: &Field,
+    phase: &'a Phase,
+    (weight, over): (&[f32], Reduce),
+    depthwise: bool,
+) -> Prepared<'a> {
+    let (depth, width) = (plan.depth(), plan.width());
+    let runs: Vec<_> = field.runs(&phase.taps).collect();
+    let segments: Vec<Segment> = runs.iter().map(|run| field.segment(run)).collect();
+    let kind = kind(plan, set, &segments, depthwise);
+    let (groups, columns) = if depthwise {
+        (1, plan.groups)
+    } else {
+        (plan.groups, width)
+    };
+    // The weight is `[taps, input channels of a group, output channels]`.
+    let (last, column_stride) = match over {
+        Reduce::Middle => (plan.target_channels, 1),
+        Reduce::Last if depthwise => (plan.source_channels, 1),
+        Reduce::Last => (plan.source_channels, plan.source_channels),
+    };
+    let place = |group: usize, column: usize| match over {
+        _ if depthwise => (column * 4, column),
+        Reduce::Middle => (field.group_bytes(group), group * width + column),
+        Reduce::Last => (field.group_bytes(group), group * depth + column * last),
+    };
+    let (panels, bytes) = drive::panels(set, kind, groups, columns, place, &segments);
+    let mut rows = Vec::with_capacity(phase.taps.len() * field.depth);
+    for tap in &phase.taps {
+        for channel in 0..field.depth {
+            rows.push(match over {
+                _ if channel >= depth => ZERO_ROW,
+                Reduce::Middle => (tap.index * depth + channel) * last,
+                Reduce::Last => tap.index * width * last + channel,
+            });
+        }
+    }
+    let source = Source {
+        values: weight,
+        rows: &rows,
+        column_stride,
+    };
+    let packed = pack::pack(ctx, set, kind, &panels, bytes, &segments, &source);
+    Prepared {
+        phase,
+        segments,
+        panels,
+        packed,
+    }
+}
+
+/// Visits the positions of a box that a phase with `count` targets has.
+pub(super) fn for_each_position(block: &Block, count: [usize; 3], mut visit: impl FnMut(usize, [usize; 3])) {
+    let end = [0, 1, 2].map(|axis| block.count[axis].min(count[axis].saturating_sub(block.first[axis])));
+    for image in 0..block.images {
+        for z in 0..end[0] {
+            for y in 0..end[1] {
+                for x in 0..end[2] {
+                    visit(image, [z, y, x]);
+                }
+            }
+        }
+    }
+}
+
+/// Where the target's channels begin.
+pub(super) fn target_offset(plan: &Plan, phase: &Phase, block: &Block, image: usize, q: [usize; 3]) -> usize {
+    let [z, y, x] = [0, 1, 2].map(|axis| (block.first[axis] + q[axis]) * plan.step[axis] + phase.start[axis]);
+    let [depth, height, width] = plan.target;
+    debug_assert!(z < depth && y < height && x < width);
+    ((((block.image + image) * depth + z) * height + y) * width + x) * plan.target_channels
+}

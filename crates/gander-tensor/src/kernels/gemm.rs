@@ -1,0 +1,152 @@
+//! Products of matrices, and the parts that convolutions share with them.
+//!
+//! The right operand is packed once a call into panels as wide as a register tile ([`pack`]); rows of the left operand
+//! are addressed one by one, so that they may be rows of a matrix or pixels of an image ([`drive`]); the innermost
+//! loops are written once and compiled for each instruction set ([`micro`]).
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(super) mod drive;
+mod matmul;
+mod micro;
+pub(super) mod pack;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use matmul::matmul;
+
+use super::isa::{Isa, Precision};
+use crate::Activation;
+
+/// The most rows of a register tile.
+pub(super) const MAX_ROWS: usize = 16;
+/// The most columns whose reduction runs along the lanes.
+pub(super) const MAX_OUTS: usize = 4;
+
+/// A contiguous part of the reduction: where it lies from a row's start, and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Bytes from the row's pointer.
+    pub(super) offset: isize,
+    /// Length.
+    pub(super) units: usize,
+}
+
+/// What follows the last addition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finish {
+    /// Null, or one value for each column.
+    pub(super) bias: *const f32,
+    pub(super) activation: Activation,
+}
+
+/// One register tile. All rows are computed and must be readable; the first `rows` by `columns` are written.
+pub(super) struct Tile<'a> {
+    pub(super) segments: &'a [Segment],
+    /// Starts of the left rows.
+    pub(super) a: [*const u8; MAX_ROWS],
+    /// The packed panel at the first segment.
+    pub(super) b: *const u8,
+    /// Starts of the result's rows.
+    pub(super) c: [*mut f32; MAX_ROWS],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Go on from the sums that the result holds.
+    pub(super) resume: bool,
+    pub(super) finish: Option<Finish>,
+}
+
+/// A register tile of a sum of outer products over steps (pixels, or pairs of them).
+///
+/// At every step the tile's rows of units of the left and its registers of the right operand must be readable.
+pub(super) struct Outer<'a> {
+    pub(super) a: *const u8,
+    /// Bytes from `a`, for each step.
+    pub(super) a_offsets: &'a [usize],
+    pub(super) b: *const u8,
+    /// Bytes from `b`, for each step.
+    pub(super) b_offsets: &'a [usize],
+    pub(super) c: *mut f32,
+    /// Values between rows of the result.
+    pub(super) c_stride: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) resume: bool,
+}
+
+/// One register of channels and a few taps of the weight gradient of a depthwise convolution.
+pub(super) struct Depthwise<'a> {
+    pub(super) a: *const u8,
+    pub(super) a_offsets: &'a [usize],
+    /// Not empty; each is one tap.
+    pub(super) taps: &'a [Segment],
+    pub(super) b: *const u8,
+    pub(super) b_offsets: &'a [usize],
+    pub(super) c: *mut f32,
+    /// Values between taps of the result.
+    pub(super) c_stride: usize,
+    pub(super) columns: usize,
+    pub(super) resume: bool,
+}
+
+type TileLoop = unsafe fn(&Tile<'_>);
+type OuterLoop = unsafe fn(&Outer<'_>);
+type DepthwiseLoop = unsafe fn(&Depthwise<'_>);
+
+/// The innermost loops of an instruction set and precision.
+pub(super) struct Set {
+    /// Float32 values in a register.
+    pub(super) lanes: usize,
+    /// Operand elements in a unit: 1 for float32, 2 for bfloat16.
+    pub(super) elements: usize,
+    /// For one register of columns, two, …: loops by rows, ascending.
+    tiles: &'static [&'static [(usize, TileLoop)]],
+    outers: &'static [&'static [(usize, OuterLoop)]],
+    /// For one column, two, …: its rows and loop.
+    dots: &'static [(usize, TileLoop)],
+    /// Rows, registers and loop; always float32.
+    pub(super) depthwise: (usize, usize, TileLoop),
+    /// Taps and loop; always float32.
+    pub(super) depthwise_outer: (usize, DepthwiseLoop),
+}
+
+impl Set {
+    /// The loops for an instruction set, which must be available.
+    pub(super) fn of(isa: Isa, precision: Precision) -> &'static Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if precision == Precision::Bf16 && isa.has_bf16() => &avx512::BF16,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if isa.available() => &avx512::F32,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if isa.available() => &avx2::F32,
+            Isa::Neon if isa.available() => &portable::NEON,
+            _ => &portable::PLAIN,
+        }
+    }
+
+    /// The most registers of columns in a tile.
+    pub(super) fn widest(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// The loop for `rows` rows, or for the first of them where there are more than a tile has.
+    fn tile(&self, registers: usize, rows: usize) -> (usize, TileLoop) {
+        fitting(self.tiles[registers - 1], rows)
+    }
+
+    /// The same for sums of outer products.
+    pub(super) fn outer(&self, registers: usize, rows: usize) -> (usize, OuterLoop) {
+        fitting(self.outers[registers - 1], rows)
+    }
+}
+
+fn fitting<F: Copy>(loops: &[(usize, F)], rows: usize) -> (usize, F) {
+    *loops
+        .iter()
+        .find(|(has, _)| *has >= rows)
+        .unwrap_or(&loops[loops.len() - 1])
+}

@@ -1,0 +1,206 @@
+//! The innermost loops with AVX-512, in float32 and with bfloat16 products.
+
+#![allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics begin with their instruction set"
+)]
+
+use std::arch::x86_64::*;
+
+use super::{
+    Depthwise, Outer, Set, Tile,
+    micro::{self, Vector},
+};
+
+/// Tables of a set: rows of each width, ascending, so that the smallest that fits is found first.
+pub(super) static F32: Set = Set {
+    lanes: 16,
+    elements: 1,
+    tiles: &[
+        &[(1, tile::<1, 1>), (4, tile::<4, 1>), (12, tile::<12, 1>)],
+        &[(1, tile::<1, 2>), (4, tile::<4, 2>), (12, tile::<12, 2>)],
+        &[(1, tile::<1, 3>), (4, tile::<4, 3>), (8, tile::<8, 3>)],
+        &[(1, tile::<1, 4>), (3, tile::<3, 4>), (6, tile::<6, 4>)],
+    ],
+    outers: &[
+        &[(4, outer::<4, 1>), (8, outer::<8, 1>), (16, outer::<16, 1>)],
+        &[(4, outer::<4, 2>), (12, outer::<12, 2>)],
+        &[(4, outer::<4, 3>), (8, outer::<8, 3>)],
+        &[(1, outer::<1, 4>), (3, outer::<3, 4>), (6, outer::<6, 4>)],
+    ],
+    dots: &[(6, dot::<6, 1>), (6, dot::<6, 2>), (6, dot::<6, 3>), (6, dot::<6, 4>)],
+    depthwise: (4, 2, depthwise::<4, 2>),
+    depthwise_outer: (8, depthwise_outer::<8>),
+};
+
+pub(super) static BF16: Set = Set {
+    lanes: 16,
+    elements: 2,
+    tiles: &[
+        &[(1, tile_bf16::<1, 1>), (4, tile_bf16::<4, 1>), (12, tile_bf16::<12, 1>)],
+        &[(1, tile_bf16::<1, 2>), (4, tile_bf16::<4, 2>), (12, tile_bf16::<12, 2>)],
+        &[(1, tile_bf16::<1, 3>), (4, tile_bf16::<4, 3>), (8, tile_bf16::<8, 3>)],
+        &[(1, tile_bf16::<1, 4>), (3, tile_bf16::<3, 4>), (6, tile_bf16::<6, 4>)],
+    ],
+    outers: &[
+        &[
+            (4, outer_bf16::<4, 1>),
+            (8, outer_bf16::<8, 1>),
+            (16, outer_bf16::<16, 1>),
+        ],
+        &[(4, outer_bf16::<4, 2>), (12, outer_bf16::<12, 2>)],
+        &[(4, outer_bf16::<4, 3>), (8, outer_bf16::<8, 3>)],
+        &[
+            (1, outer_bf16::<1, 4>),
+            (3, outer_bf16::<3, 4>),
+            (6, outer_bf16::<6, 4>),
+        ],
+    ],
+    dots: &[
+        (6, dot_bf16::<6, 1>),
+        (6, dot_bf16::<6, 2>),
+        (6, dot_bf16::<6, 3>),
+        (6, dot_bf16::<6, 4>),
+    ],
+    depthwise: (4, 2, depthwise::<4, 2>),
+    depthwise_outer: (8, depthwise_outer::<8>),
+};
+
+struct Float;
+struct Brain;
+
+/// Everything but the product is the same for both.
+macro_rules! registers {
+    () => {
+        type V = __m512;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const u8) -> __m512 {
+            // SAFETY: the caller vouches for 64 readable bytes.
+            unsafe { _mm512_loadu_ps(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(from: *const u8, units: usize) -> __m512 {
+            // SAFETY: masked lanes are not touched.
+            unsafe { _mm512_maskz_loadu_ps(mask(units), from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn splat(from: *const u8) -> __m512 {
+            // SAFETY: the caller vouches for four readable bytes.
+            unsafe { _mm512_set1_ps(from.cast::<f32>().read_unaligned()) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: __m512) {
+            // SAFETY: the caller vouches for 16 writable values.
+            unsafe { _mm512_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(to: *mut f32, v: __m512, lanes: usize) {
+            // SAFETY: masked lanes are not touched.
+            unsafe { _mm512_mask_storeu_ps(to, mask(lanes), v) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn leaky(v: __m512, slope: f32) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe {
+                let negative = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(v, _mm512_setzero_ps());
+                _mm512_mask_mul_ps(v, negative, v, _mm512_set1_ps(slope))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum(v: __m512) -> f32 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_reduce_add_ps(v) }
+        }
+    };
+}
+
+impl Vector for Float {
+    registers!();
+
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, sum: __m512) -> __m512 {
+        // SAFETY: AVX-512 is there in the callers below.
+        unsafe { _mm512_fmadd_ps(a, b, sum) }
+    }
+}
+
+impl Vector for Brain {
+    registers!();
+
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, sum: __m512) -> __m512 {
+        // SAFETY: AVX512_BF16 is there in the callers below; both types are 64 plain bytes.
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512, __m512bh>(a),
+                std::mem::transmute::<__m512, __m512bh>(b),
+            )
+        }
+    }
+}
+
+#[inline(always)]
+fn mask(lanes: usize) -> __mmask16 {
+    (0xffff_u32 >> (16 - lanes.min(16))) as __mmask16
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn tile<const MR: usize, const NV: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::tile::<Float, MR, NV>(t) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn outer<const MR: usize, const NV: usize>(o: &Outer<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::outer::<Float, MR, NV>(o) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn dot<const MR: usize, const OUTS: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::dot::<Float, MR, OUTS>(t) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn depthwise<const MR: usize, const NV: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::depthwise::<Float, MR, NV>(t) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn depthwise_outer<const TAPS: usize>(d: &Depthwise<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::depthwise_outer::<Float, TAPS>(d) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn tile_bf16<const MR: usize, const NV: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::tile::<Brain, MR, NV>(t) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn outer_bf16<const MR: usize, const NV: usize>(o: &Outer<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::outer::<Brain, MR, NV>(o) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn dot_bf16<const MR: usize, const OUTS: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { micro::dot::<Brain, MR, OUTS>(t) }
+}
