@@ -11,6 +11,7 @@ pub(crate) mod isa;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod random;
+pub(crate) mod reduce;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod threads;
