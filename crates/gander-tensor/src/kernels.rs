@@ -10,6 +10,8 @@ pub(crate) mod gemm;
 pub(crate) mod isa;
 pub(crate) mod math;
 pub(crate) mod memory;
+pub(crate) mod norm;
+pub(crate) mod optimizer;
 pub(crate) mod random;
 pub(crate) mod reduce;
 #[cfg(test)]

@@ -1,0 +1,698 @@
+//! Normalization of channels-last data: statistics, the normalized values with their activation, and the gradient.
+//!
+//! Data are seen as `[groups, rows, channels]`: batch normalization has one group, instance normalization one for
+//! each image. Statistics are `[groups, channels]`.
+
+use super::{
+    Context,
+    elementwise::{Function, WithFunction, with_activation},
+    isa::{Arithmetic, Kernel},
+    threads::SharedMut,
+};
+use crate::Activation;
+
+/// Values of one block: 64 KiB, read twice from a core's second-level cache.
+const BLOCK: usize = 16 * 1024;
+/// Fewer channels than this are repeated, so that vectors run over the ends of rows.
+const LANES: usize = 64;
+
+/// The geometry, and how its rows are cut into blocks; both by shape alone.
+#[derive(Clone, Copy)]
+struct Cut {
+    groups: usize,
+    rows: usize,
+    channels: usize,
+    /// Rows side by side in one pass of the innermost loop.
+    folded: usize,
+    block_rows: usize,
+    blocks: usize,
+}
+
+impl Cut {
+    fn new(groups: usize, rows: usize, channels: usize) -> Self {
+        let folded = LANES.div_ceil(channels.max(1));
+        let block_rows = (BLOCK / channels.max(1)).next_multiple_of(folded).max(folded);
+        Self {
+            groups,
+            rows,
+            channels,
+            folded,
+            block_rows,
+            blocks: rows.div_ceil(block_rows),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.groups * self.rows * self.channels
+    }
+
+    fn width(&self) -> usize {
+        self.folded * self.channels
+    }
+
+    /// Number of rows in a block.
+    fn height(&self, block: usize) -> usize {
+        self.block_rows.min(self.rows - block * self.block_rows)
+    }
+
+    /// Where a block lies among all values.
+    fn range(&self, group: usize, block: usize) -> std::ops::Range<usize> {
+        let start = (group * self.rows + block * self.block_rows) * self.channels;
+        start..start + self.height(block) * self.channels
+    }
+
+    /// Calls `f` with every group and block.
+    fn for_each(&self, ctx: &Context, f: impl Fn(usize, usize) + Sync) {
+        let blocks = self.blocks;
+        ctx.threads
+            .for_each_sized(self.len(), self.groups * blocks, |task| f(task / blocks, task % blocks));
+    }
+}
+
+/// A row of one value per channel, repeated to the width of the innermost loop.
+fn repeat(row: &[f32], wide: &mut [f32]) {
+    wide.chunks_mut(row.len())
+        .for_each(|part| part.copy_from_slice(&row[..part.len()]));
+}
+
+/// Sums of repeated rows, by channel.
+#[inline(always)]
+fn fold(wide: &[f32], y: &mut [f32]) {
+    y.fill(0.0);
+    for part in wide.chunks_exact(y.len()) {
+        y.iter_mut().zip(part).for_each(|(y, &v)| *y += v);
+    }
+}
+
+/// Sums of a block and of the squared distances from its own mean, by channel.
+struct BlockMoments<'a> {
+    x: &'a [f32],
+    mean: &'a mut [f32],
+    squares: &'a mut [f32],
+    /// Three rows of the width of the innermost loop.
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for BlockMoments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let channels = self.mean.len();
+        let width = self.scratch.len() / 3;
+        let (acc, rest) = self.scratch.split_at_mut(width);
+        let (shift, missed) = rest.split_at_mut(width);
+        acc.fill(0.0);
+        for x in self.x.chunks(4 * width) {
+            sum_rows(x, acc);
+        }
+        fold(acc, self.mean);
+        let scale = 1.0 / (self.x.len() / channels) as f32;
+        self.mean.iter_mut().for_each(|mean| *mean *= scale);
+        repeat(self.mean, shift);
+        acc.fill(0.0);
+        missed.fill(0.0);
+        for x in self.x.chunks(width) {
+            let sums = acc.iter_mut().zip(missed.iter_mut());
+            for (((acc, missed), &x), &mean) in sums.zip(x).zip(&*shift) {
+                let distance = x - mean;
+                *acc = A::mul_add(distance, distance, *acc);
+                *missed += distance;
+            }
+        }
+        fold(acc, self.squares);
+        // What the mean missed by rounding: its square counts for each row.
+        fold(missed, &mut shift[..channels]);
+        for ((mean, squares), &missed) in self.mean.iter_mut().zip(self.squares).zip(&*shift) {
+            *squares -= missed * missed * scale;
+            *mean += missed * scale;
+        }
+    }
+}
+
+/// Adds up to four rows to the sums, those first to each other.
+#[inline(always)]
+fn sum_rows(x: &[f32], acc: &mut [f32]) {
+    let width = acc.len();
+    if x.len() == 4 * width {
+        let (a, b) = x.split_at(2 * width);
+        let ((a, b), (c, d)) = (a.split_at(width), b.split_at(width));
+        for ((acc, (&a, &b)), (&c, &d)) in acc.iter_mut().zip(a.iter().zip(b)).zip(c.iter().zip(d)) {
+            *acc += (a + b) + (c + d);
+        }
+    } else {
+        for row in x.chunks(width) {
+            acc.iter_mut().zip(row).for_each(|(acc, &v)| *acc += v);
+        }
+    }
+}
+
+/// Mean and biased variance over the rows of each group, both `[groups, channels]`.
+///
+/// One pass over memory: each block gives its mean and the squared distances from it, so that a large mean costs
+/// no digits.
+///
+/// # Source
+/// Blocks are joined as in Chan, Golub & LeVeque 1979, <http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf>.
+pub(crate) fn moments(
+    ctx: &Context,
+    x: &[f32],
+    groups: usize,
+    rows: usize,
+    channels: usize,
+    mean: &mut [f32],
+    variance: &mut [f32],
+) {
+    let cut = Cut::new(groups, rows, channels);
+    assert_eq!(x.len(), cut.len(), "length of the operand");
+    if x.is_empty() {
+        mean.fill(0.0);
+        variance.fill(0.0);
+        return;
+    }
+    let mut partial = ctx.pool.take(4 * 2 * groups * cut.blocks * channels);
+    let (means, squares) = partial
+        .as_mut_slice::<f32>()
+        .split_at_mut(groups * cut.blocks * channels);
+    let (shared_means, shared_squares) = (SharedMut::new(means), SharedMut::new(squares));
+    cut.for_each(ctx, |group, block| {
+        let at = (group * cut.blocks + block) * channels;
+        // SAFETY: each block has its own row of results.
+        let (mean, squares) = unsafe {
+            (
+                shared_means.slice(at..at + channels),
+                shared_squares.slice(at..at + channels),
+            )
+        };
+        let mut scratch = ctx.pool.take(4 * 3 * cut.width());
+        let scratch = scratch.as_mut_slice();
+        ctx.isa.run(BlockMoments {
+            x: &x[cut.range(group, block)],
+            mean,
+            squares,
+            scratch,
+        });
+    });
+    for group in 0..groups {
+        for c in 0..channels {
+            let blocks =
+                || (0..cut.blocks).map(|block| (cut.height(block) as f64, (group * cut.blocks + block) * channels + c));
+            let joined = blocks().map(|(count, at)| count * f64::from(means[at])).sum::<f64>() / rows as f64;
+            let within = blocks().map(|(_, at)| f64::from(squares[at])).sum::<f64>();
+            let between = blocks()
+                .map(|(count, at)| count * (f64::from(means[at]) - joined).powi(2))
+                .sum::<f64>();
+            mean[group * channels + c] = joined as f32;
+            variance[group * channels + c] = ((within + between) / rows as f64) as f32;
+        }
+    }
+}
+
+/// `f((x − mean) · scale + shift)` with one value of each per channel, repeated to the width of the loop.
+struct NormalizeBlock<'a, F> {
+    f: F,
+    x: &'a [f32],
+    wide: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<F: Function> Kernel for NormalizeBlock<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let width = self.wide.len() / 3;
+        let (mean, rest) = self.wide.split_at(width);
+        let (scale, shift) = rest.split_at(width);
+        for (y, x) in self.y.chunks_mut(width).zip(self.x.chunks(width)) {
+            let by_channel = mean.iter().zip(scale).zip(shift);
+            for ((y, &x), ((&mean, &scale), &shift)) in y.iter_mut().zip(x).zip(by_channel) {
+                *y = self.f.apply::<A>(A::mul_add(x - mean, scale, shift));
+            }
+        }
+    }
+}
+
+struct Normalize<'a> {
+    ctx: &'a Context,
+    cut: Cut,
+    x: &'a [f32],
+    /// Mean, scale and shift by group, each as wide as the innermost loop.
+    wide: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithFunction for Normalize<'_> {
+    fn with<F: Function>(self, f: F) {
+        let Self { ctx, cut, x, wide, .. } = self;
+        let y = SharedMut::new(self.y);
+        cut.for_each(ctx, |group, block| {
+            let range = cut.range(group, block);
+            let wide = &wide[group * 3 * cut.width()..][..3 * cut.width()];
+            // SAFETY: blocks do not overlap.
+            let y = unsafe { y.slice(range.clone()) };
+            ctx.isa.run(NormalizeBlock {
+                f,
+                x: &x[range],
+                wide,
+                y,
+            });
+        });
+    }
+}
+
+/// `y = act(scale · (x − mean) · inv_std + shift)`; `scale` and `shift` are `[channels]`, one and zero if `None`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "geometry, statistics and affine map of one formula"
+)]
+pub(crate) fn normalize(
+    ctx: &Context,
+    x: &[f32],
+    groups: usize,
+    rows: usize,
+    channels: usize,
+    mean: &[f32],
+    inv_std: &[f32],
+    scale: Option<&[f32]>,
+    shift: Option<&[f32]>,
+    act: Activation,
+    y: &mut [f32],
+) {
+    let cut = Cut::new(groups, rows, channels);
+    assert_eq!(
+        (x.len(), y.len()),
+        (cut.len(), cut.len()),
+        "lengths of operand and result"
+    );
+    if x.is_empty() {
+        return;
+    }
+    let mut buffer = ctx.pool.take(4 * groups * 3 * cut.width());
+    let wide = buffer.as_mut_slice::<f32>();
+    for (group, wide) in wide.chunks_exact_mut(3 * cut.width()).enumerate() {
+        for (i, [mean_at, scale_at, shift_at]) in columns(wide, cut.width()).enumerate() {
+            let c = i % channels;
+            *mean_at = mean[group * channels + c];
+            *scale_at = inv_std[group * channels + c] * scale.map_or(1.0, |scale| scale[c]);
+            *shift_at = shift.map_or(0.0, |shift| shift[c]);
+        }
+    }
+    with_activation(act, Normalize { ctx, cut, x, wide, y });
+}
+
+/// Rows of `width` values, walked side by side.
+fn columns<const N: usize>(rows: &mut [f32], width: usize) -> impl Iterator<Item = [&mut f32; N]> {
+    let mut rows: [_; N] = {
+        let mut chunks = rows.chunks_exact_mut(width);
+        std::array::from_fn(|_| chunks.next().unwrap_or_default().iter_mut())
+    };
+    (0..width).map_while(move |_| {
+        let next = rows.each_mut().map(Iterator::next);
+        next.iter()
+            .all(Option::is_some)
+            .then(|| next.map(|value| value.expect("checked")))
+    })
+}
+
+/// The gradient before a piecewise linear activation, from the sign of its output.
+#[inline(always)]
+fn before(dy: f32, y: f32, slope: f32) -> f32 {
+    if y > 0.0 { dy } else { slope * dy }
+}
+
+/// One block's operands.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    dy: &'a [f32],
+    x: &'a [f32],
+    y: &'a [f32],
+    slope: f32,
+}
+
+/// `Σ g` and `Σ g · x̂` over a block, by channel, where `g` is the gradient before the activation.
+struct GradientSums<'a> {
+    from: Incoming<'a>,
+    /// Mean and inverse standard deviation, each as wide as the loop.
+    wide: &'a [f32],
+    sums: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for GradientSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Incoming { dy, x, y, slope } = self.from;
+        let width = self.scratch.len() / 2;
+        let (mean, inv_std) = (&self.wide[..width], &self.wide[width..2 * width]);
+        self.scratch.fill(0.0);
+        let (plain, along) = self.scratch.split_at_mut(width);
+        for ((dy, x), y) in dy.chunks(width).zip(x.chunks(width)).zip(y.chunks(width)) {
+            let sums = plain.iter_mut().zip(along.iter_mut());
+            let by_channel = mean.iter().zip(inv_std);
+            for ((((&dy, &x), &y), (plain, along)), (&mean, &inv_std)) in
+                dy.iter().zip(x).zip(y).zip(sums).zip(by_channel)
+            {
+                let g = before(dy, y, slope);
+                *plain += g;
+                *along = A::mul_add(g, (x - mean) * inv_std, *along);
+            }
+        }
+        let (plain_sums, along_sums) = self.sums.split_at_mut(self.sums.len() / 2);
+        fold(plain, plain_sums);
+        fold(along, along_sums);
+    }
+}
+
+/// `dx = factor · (g − mean_g − x̂ · mean_gx̂)`.
+struct GradientBlock<'a> {
+    from: Incoming<'a>,
+    /// Mean, inverse standard deviation, factor, mean of g and mean of g x̂, each as wide as the loop.
+    wide: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Kernel for GradientBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Incoming { dy, x, y, slope } = self.from;
+        let width = self.wide.len() / 5;
+        let row = |i: usize| &self.wide[i * width..][..width];
+        let (mean, inv_std, factor, mean_g, mean_along) = (row(0), row(1), row(2), row(3), row(4));
+        let chunks = dy.chunks(width).zip(x.chunks(width)).zip(y.chunks(width));
+        for (dx, ((dy, x), y)) in self.dx.chunks_mut(width).zip(chunks) {
+            let by_channel = mean.iter().zip(inv_std).zip(factor).zip(mean_g).zip(mean_along);
+            let values = dx.iter_mut().zip(dy).zip(x).zip(y);
+            for ((((dx, &dy), &x), &y), ((((&mean, &inv_std), &factor), &mean_g), &mean_along)) in
+                values.zip(by_channel)
+            {
+                let standardized = (x - mean) * inv_std;
+                *dx = factor * (before(dy, y, slope) - A::mul_add(standardized, mean_along, mean_g));
+            }
+        }
+    }
+}
+
+/// Gradients of [`normalize`] for `x`, scale and shift, through the statistics too.
+///
+/// `y` is the output after the activation, whose sign gives the mask; the activation must be the identity, a relu or
+/// a leaky relu. `dscale` and `dshift` are `[channels]`, summed over groups.
+///
+/// # Source
+/// Ioffe & Szegedy 2015, section 3, <https://arxiv.org/abs/1502.03167>.
+#[expect(clippy::too_many_arguments, reason = "geometry, operands and results of one formula")]
+pub(crate) fn normalize_backward(
+    ctx: &Context,
+    dy: &[f32],
+    x: &[f32],
+    y: &[f32],
+    groups: usize,
+    rows: usize,
+    channels: usize,
+    mean: &[f32],
+    inv_std: &[f32],
+    scale: Option<&[f32]>,
+    act: Activation,
+    dx: &mut [f32],
+    dscale: &mut [f32],
+    dshift: &mut [f32],
+) {
+    let cut = Cut::new(groups, rows, channels);
+    assert_eq!(
+        [dy.len(), x.len(), y.len(), dx.len()],
+        [cut.len(); 4],
+        "lengths of operands and result"
+    );
+    dscale.fill(0.0);
+    dshift.fill(0.0);
+    if x.is_empty() {
+        return;
+    }
+    let slope = match act {
+        Activation::Relu => 0.0,
+        Activation::LeakyRelu(slope) => slope,
+        _ => 1.0,
+    };
+    let incoming = |range: std::ops::Range<usize>| Incoming {
+        dy: &dy[range.clone()],
+        x: &x[range.clone()],
+        y: &y[range],
+        slope,
+    };
+
+    let mut buffer = ctx.pool.take(4 * groups * 5 * cut.width());
+    let wide = buffer.as_mut_slice::<f32>();
+    for (group, wide) in wide.chunks_exact_mut(5 * cut.width()).enumerate() {
+        for (i, [mean_at, inv_std_at]) in columns(wide, cut.width()).enumerate() {
+            (*mean_at, *inv_std_at) = (
+                mean[group * channels + i % channels],
+                inv_std[group * channels + i % channels],
+            );
+        }
+    }
+
+    let mut partial = ctx.pool.take(4 * 2 * groups * cut.blocks * channels);
+    let sums = partial.as_mut_slice::<f32>();
+    let shared_sums = SharedMut::new(sums);
+    cut.for_each(ctx, |group, block| {
+        let at = (group * cut.blocks + block) * 2 * channels;
+        // SAFETY: each block has its own row of results.
+        let sums = unsafe { shared_sums.slice(at..at + 2 * channels) };
+        let mut scratch = ctx.pool.take(4 * 2 * cut.width());
+        let wide = &wide[group * 5 * cut.width()..][..2 * cut.width()];
+        let from = incoming(cut.range(group, block));
+        ctx.isa.run(GradientSums {
+            from,
+            wide,
+            sums,
+            scratch: scratch.as_mut_slice(),
+        });
+    });
+
+    for (group, wide) in wide.chunks_exact_mut(5 * cut.width()).enumerate() {
+        let sums = &sums[group * cut.blocks * 2 * channels..][..cut.blocks * 2 * channels];
+        let total = |at: usize| {
+            sums.iter()
+                .skip(at)
+                .step_by(2 * channels)
+                .map(|&v| f64::from(v))
+                .sum::<f64>()
+        };
+        for c in 0..channels {
+            let (plain, along) = (total(c), total(channels + c));
+            dshift[c] += plain as f32;
+            dscale[c] += along as f32;
+            let factor = inv_std[group * channels + c] * scale.map_or(1.0, |scale| scale[c]);
+            let values = [factor, (plain / rows as f64) as f32, (along / rows as f64) as f32];
+            for (row, value) in wide.chunks_exact_mut(cut.width()).skip(2).zip(values) {
+                row.iter_mut().skip(c).step_by(channels).for_each(|at| *at = value);
+            }
+        }
+    }
+
+    let shared_dx = SharedMut::new(dx);
+    cut.for_each(ctx, |group, block| {
+        let range = cut.range(group, block);
+        // SAFETY: blocks do not overlap.
+        let dx = unsafe { shared_dx.slice(range.clone()) };
+        let wide = &wide[group * 5 * cut.width()..][..5 * cut.width()];
+        ctx.isa.run(GradientBlock {
+            from: incoming(range),
+            wide,
+            dx,
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, on_every_isa, values, wide};
+
+    const SHAPES: [(usize, usize, usize); 12] = [
+        (1, 1, 1),
+        (1, 2, 3),
+        (1, 17, 5),
+        (1, 4097, 1),
+        (1, 20_000, 3),
+        (1, 900, 64),
+        (1, 333, 65),
+        (1, 70, 1025),
+        (3, 1, 16),
+        (5, 49, 16),
+        (7, 1024, 33),
+        (2, 9000, 7),
+    ];
+
+    /// A channel's rows in a group, as indices.
+    fn rows_of((_, rows, channels): (usize, usize, usize), at: usize) -> impl Iterator<Item = usize> + Clone {
+        let (group, c) = (at / channels, at % channels);
+        (0..rows).map(move |row| (group * rows + row) * channels + c)
+    }
+
+    /// Mean, variance and inverse standard deviation, in double precision.
+    fn statistics(x: &[f64], shape: (usize, usize, usize)) -> [Vec<f64>; 3] {
+        let (groups, rows, channels) = shape;
+        let means: Vec<f64> = (0..groups * channels)
+            .map(|at| rows_of(shape, at).map(|i| x[i]).sum::<f64>() / rows as f64)
+            .collect();
+        let variance =
+            |(at, mean): (usize, &f64)| rows_of(shape, at).map(|i| (x[i] - mean).powi(2)).sum::<f64>() / rows as f64;
+        let variances: Vec<f64> = means.iter().enumerate().map(variance).collect();
+        let inv_stds = variances.iter().map(|v| 1.0 / (v + 1e-5).sqrt()).collect();
+        [means, variances, inv_stds]
+    }
+
+    fn narrow(x: &[f64]) -> Vec<f32> {
+        x.iter().map(|&v| v as f32).collect()
+    }
+
+    #[test]
+    fn moments_agree_with_plain_loops_and_do_not_mind_a_large_mean() {
+        for (shape, offset) in SHAPES.into_iter().flat_map(|shape| [(shape, 0.0), (shape, 1000.0)]) {
+            let (groups, rows, channels) = shape;
+            let x: Vec<f32> = values(groups * rows * channels, 1)
+                .into_iter()
+                .map(|v| v + offset)
+                .collect();
+            let [mean, variance, _] = statistics(&wide(&x), shape);
+            let len = groups * channels;
+            let results = on_every_isa(2 * len, |ctx, y| {
+                let (mean, variance) = y.split_at_mut(len);
+                moments(ctx, &x, groups, rows, channels, mean, variance);
+            });
+            for (isa, y) in results {
+                let what = format!("{shape:?} plus {offset} on {isa}");
+                assert_close(&y[..len], &mean, (1e-6, 0.1), &what);
+                // The means of blocks are rounded, by up to 3e-5 at 1000, before they are compared.
+                assert_close(
+                    &y[len..],
+                    &variance,
+                    (if offset == 0.0 { 1e-6 } else { 5e-6 }, 0.1),
+                    &what,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn normalizing_agrees_with_the_formula() {
+        let acts = [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::LeakyRelu(0.2),
+            Activation::Tanh,
+            Activation::Sigmoid,
+        ];
+        for (shape, act) in SHAPES.into_iter().flat_map(|shape| acts.map(|act| (shape, act))) {
+            let (groups, rows, channels) = shape;
+            let x = values(groups * rows * channels, 1);
+            let [mean, _, inv_std] = statistics(&wide(&x), shape).map(|values| narrow(&values));
+            let (scale, shift) = (values(channels, 2), values(channels, 3));
+            for affine in [true, false] {
+                let (scale, shift) = (affine.then_some(&*scale), affine.then_some(&*shift));
+                let exact: Vec<f64> = (0..x.len())
+                    .map(|i| {
+                        let c = i % channels;
+                        let at = i / (rows * channels) * channels + c;
+                        let standardized = (f64::from(x[i]) - f64::from(mean[at])) * f64::from(inv_std[at]);
+                        let y = f64::from(scale.map_or(1.0, |s| s[c])) * standardized
+                            + f64::from(shift.map_or(0.0, |s| s[c]));
+                        act.as_unary().map_or(y, |op| op.reference(y))
+                    })
+                    .collect();
+                let results = on_every_isa(x.len(), |ctx, y| {
+                    normalize(ctx, &x, groups, rows, channels, &mean, &inv_std, scale, shift, act, y);
+                });
+                for (isa, y) in results {
+                    assert_close(&y, &exact, (1e-6, 1.0), &format!("{act:?} of {shape:?} on {isa}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_the_formula() {
+        for (shape, slope) in SHAPES
+            .into_iter()
+            .flat_map(|shape| [(shape, 1.0), (shape, 0.0), (shape, 0.2)])
+        {
+            let act = match slope {
+                1.0 => Activation::Identity,
+                0.0 => Activation::Relu,
+                _ => Activation::LeakyRelu(slope),
+            };
+            let (groups, rows, channels) = shape;
+            let len = groups * rows * channels;
+            let (dy, x, y, scale) = (values(len, 1), values(len, 2), values(len, 3), values(channels, 4));
+            let [mean, _, inv_std] = statistics(&wide(&x), shape).map(|values| narrow(&values));
+            let g: Vec<f64> = dy
+                .iter()
+                .zip(&y)
+                .map(|(&dy, &y)| f64::from(dy) * if y > 0.0 { 1.0 } else { f64::from(slope) })
+                .collect();
+            let (mut dx, mut dscale, mut dshift) = (vec![0.0; len], vec![0.0; channels], vec![0.0; channels]);
+            for at in 0..groups * channels {
+                let standardized = |i: usize| (f64::from(x[i]) - f64::from(mean[at])) * f64::from(inv_std[at]);
+                let plain: f64 = rows_of(shape, at).map(|i| g[i]).sum();
+                let along: f64 = rows_of(shape, at).map(|i| g[i] * standardized(i)).sum();
+                dshift[at % channels] += plain;
+                dscale[at % channels] += along;
+                for i in rows_of(shape, at) {
+                    let centered = g[i] - plain / rows as f64 - standardized(i) * along / rows as f64;
+                    dx[i] = f64::from(scale[at % channels]) * f64::from(inv_std[at]) * centered;
+                }
+            }
+            let results = on_every_isa(len + 2 * channels, |ctx, out| {
+                let (dx, rest) = out.split_at_mut(len);
+                let (dscale, dshift) = rest.split_at_mut(channels);
+                let scale = Some(&*scale);
+                normalize_backward(
+                    ctx, &dy, &x, &y, groups, rows, channels, &mean, &inv_std, scale, act, dx, dscale, dshift,
+                );
+            });
+            // One row alone has no variance, so that its inverse is large.
+            let size = inv_std.iter().fold(1.0, |largest: f32, &v| largest.max(v));
+            let sum_size = (groups as f64 * rows as f64).sqrt();
+            for (isa, out) in results {
+                let what = format!("{act:?} of {shape:?} on {isa}");
+                assert_close(&out[..len], &dx, (2e-6, f64::from(size)), &what);
+                assert_close(&out[len..len + channels], &dscale, (2e-6, sum_size), &what);
+                assert_close(&out[len + channels..], &dshift, (2e-6, sum_size), &what);
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_is_normalized_the_same_in_any_batch() {
+        let (images, rows, channels) = (4, 300, 48);
+        let x = values(images * rows * channels, 1);
+        for [ctx, ..] in crate::kernels::testing::contexts() {
+            let run = |x: &[f32], groups: usize| {
+                let (mut mean, mut variance) = (vec![0.0; groups * channels], vec![0.0; groups * channels]);
+                moments(&ctx, x, groups, rows, channels, &mut mean, &mut variance);
+                let mut y = vec![0.0; x.len()];
+                normalize(
+                    &ctx,
+                    x,
+                    groups,
+                    rows,
+                    channels,
+                    &mean,
+                    &variance,
+                    None,
+                    None,
+                    Activation::Tanh,
+                    &mut y,
+                );
+                y
+            };
+            let alone: Vec<f32> = x.chunks(rows * channels).flat_map(|image| run(image, 1)).collect();
+            assert_eq!(run(&x, images), alone);
+        }
+    }
+}
