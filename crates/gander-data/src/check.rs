@@ -43,7 +43,7 @@ pub struct NearPair {
     pub distance: u32,
 }
 
-/// What [`check`] found.
+/// What [`check()`] found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The layout of this report: 1.
@@ -95,10 +95,10 @@ pub fn check(sources: &[PathBuf], options: &OpenOptions) -> Result<CheckReport> 
     check_with_progress(sources, options, &|_| {})
 }
 
-/// [`check`], telling how far it has come, from any thread.
+/// [`check()`], telling how far it has come, from any thread.
 ///
 /// # Errors
-/// Those of [`check`].
+/// Those of [`check()`].
 pub fn check_with_progress(
     sources: &[PathBuf],
     options: &OpenOptions,

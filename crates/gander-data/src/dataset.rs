@@ -34,7 +34,7 @@ pub trait Dataset: Send + Sync {
     /// Number of images, at least 1.
     fn len(&self) -> usize;
 
-    /// Whether there is no image; false for every set that [`crate::open`] returns.
+    /// Whether there is no image; false for every set that [`crate::open()`] returns.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -5,6 +5,8 @@ mod header;
 
 pub use decode::decode;
 pub use header::{Header, Kind, header};
+
+use crate::options::Size;
 pub(crate) use header::{HeaderError, peek};
 
 /// Bounds on what an image file may unpack to, against decompression bombs.
@@ -59,6 +61,14 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Its sides.
+    pub fn size(&self) -> Size {
+        Size {
+            width_px: self.width_px,
+            height_px: self.height_px,
+        }
+    }
+
     /// Whether a pixel is not opaque.
     pub fn is_transparent(&self) -> bool {
         self.channels.is_multiple_of(2)

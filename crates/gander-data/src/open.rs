@@ -158,10 +158,10 @@ pub fn open(sources: &[PathBuf], options: &OpenOptions) -> Result<Opened> {
     open_with_progress(sources, options, &|_| {})
 }
 
-/// [`open`], telling how far it has come, from any thread.
+/// [`open()`], telling how far it has come, from any thread.
 ///
 /// # Errors
-/// Those of [`open`].
+/// Those of [`open()`].
 pub fn open_with_progress(
     sources: &[PathBuf],
     options: &OpenOptions,

@@ -104,9 +104,9 @@ pub enum Filter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenOptions {
-    /// Sides of the images; `None` lets [`crate::open`] choose.
+    /// Sides of the images; `None` lets [`crate::open()`] choose.
     pub size: Option<Size>,
-    /// Channels of the images; `None` lets [`crate::open`] choose.
+    /// Channels of the images; `None` lets [`crate::open()`] choose.
     pub channels: Option<Channels>,
     /// What becomes of labels.
     pub labels: Labels,
@@ -194,5 +194,61 @@ impl OpenOptions {
             return refuse("auto_side_px", "4 or more", self.auto_side_px.to_string());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_survive_text_and_default_where_they_are_absent() {
+        let options = OpenOptions {
+            size: Some(Size {
+                width_px: 92,
+                height_px: 112,
+            }),
+            channels: Some(Channels::Grey),
+            labels: Labels::Require,
+            alpha: AlphaPolicy::Over([1, 2, 3]),
+            crop: CropPolicy::Pad([0; 3]),
+            filter: Filter::Lanczos,
+            holdout: Some(0.05),
+            ..OpenOptions::default()
+        };
+        let text = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<OpenOptions>(&text).unwrap(), options);
+        let few: OpenOptions = serde_json::from_str(r#"{"labels": "where_present", "alpha": "keep"}"#).unwrap();
+        let expected = OpenOptions {
+            labels: Labels::WherePresent,
+            alpha: AlphaPolicy::Keep,
+            ..OpenOptions::default()
+        };
+        assert_eq!(few, expected);
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        for holdout in [0.0, 1.0, -0.1, f64::NAN] {
+            assert!(
+                OpenOptions {
+                    holdout: Some(holdout),
+                    ..OpenOptions::default()
+                }
+                .validate()
+                .is_err()
+            );
+        }
+        let size = Some(Size {
+            width_px: 40_000,
+            height_px: 1,
+        });
+        let error = OpenOptions {
+            size,
+            ..OpenOptions::default()
+        }
+        .validate()
+        .unwrap_err();
+        assert_eq!(error.to_string(), "size must be from 1x1 to 32768x32768: 40000x1");
     }
 }

@@ -4,6 +4,8 @@ mod resize;
 
 pub use resize::resize;
 
+use std::borrow::Cow;
+
 use crate::dataset::ImageShape;
 use crate::media::Picture;
 use crate::options::{CropPolicy, Filter, Size};
@@ -33,10 +35,7 @@ impl Fit {
             width_px: self.shape.width_px,
             height_px: self.shape.height_px,
         };
-        let whole = Size {
-            width_px: picture.width_px,
-            height_px: picture.height_px,
-        };
+        let whole = picture.size();
         match self.crop {
             CropPolicy::Center => {
                 let window = center_window(whole, target);
@@ -146,8 +145,11 @@ fn over(color: u8, under: u8, alpha: u8) -> u8 {
 }
 
 /// A window of a picture with the wanted channels; alpha is laid on `background` unless the target keeps it.
-fn convert(picture: &Picture, window: Window, channels: usize, background: [u8; 3]) -> Vec<u8> {
+fn convert(picture: &Picture, window: Window, channels: usize, background: [u8; 3]) -> Cow<'_, [u8]> {
     let from = picture.channels;
+    if from == channels && window.size == picture.size() {
+        return Cow::Borrowed(&picture.pixels);
+    }
     let mut pixels = vec![0; window.size.width_px * window.size.height_px * channels];
     let rows = pixels.chunks_exact_mut(window.size.width_px * channels);
     for (y, row) in rows.enumerate() {
@@ -178,30 +180,31 @@ fn convert(picture: &Picture, window: Window, channels: usize, background: [u8; 
             put(color, channels, to);
         }
     }
-    pixels
+    Cow::Owned(pixels)
 }
 
 /// [`resize`], weighing colors by their alpha, so that the color of invisible pixels does not bleed.
-fn resize_alpha(mut pixels: Vec<u8>, from: Size, to: Size, channels: usize, filter: Filter) -> Vec<u8> {
+fn resize_alpha(pixels: Cow<'_, [u8]>, from: Size, to: Size, channels: usize, filter: Filter) -> Cow<'_, [u8]> {
     if from == to {
         return pixels;
     }
     let transparent = channels == 4 && pixels.chunks_exact(4).any(|pixel| pixel[3] != 255);
     if !transparent {
-        return resize(&pixels, from, to, channels, filter);
+        return Cow::Owned(resize(&pixels, from, to, channels, filter));
     }
-    for pixel in pixels.chunks_exact_mut(4) {
+    let mut weighed = pixels.into_owned();
+    for pixel in weighed.chunks_exact_mut(4) {
         let alpha = pixel[3];
         pixel[..3].iter_mut().for_each(|value| *value = over(*value, 0, alpha));
     }
-    let mut small = resize(&pixels, from, to, channels, filter);
+    let mut small = resize(&weighed, from, to, channels, filter);
     for pixel in small.chunks_exact_mut(4) {
         let alpha = u32::from(pixel[3]).max(1);
         pixel[..3]
             .iter_mut()
             .for_each(|value| *value = ((u32::from(*value) * 255 + alpha / 2) / alpha).min(255) as u8);
     }
-    small
+    Cow::Owned(small)
 }
 
 /// Mirrors an image left to right in place.

@@ -44,15 +44,28 @@ pub fn resize(pixels: &[u8], from: Size, to: Size, channels: usize, filter: Filt
     }
 }
 
+/// Rows of one weight are added before they are multiplied: most of an area is covered in full, and processors without
+/// a 32-bit vector product (plain x86-64) add several times faster.
 fn resize_rows(pixels: &[u8], row_bytes: usize, taps: &[Taps]) -> Vec<u8> {
+    // 257 · 255 fits 16 bits.
+    const ROWS_ADDED: usize = 257;
     let mut result = Vec::with_capacity(taps.len() * row_bytes);
-    let mut sums = vec![0_i32; row_bytes];
+    let (mut sums, mut added) = (vec![0_i32; row_bytes], vec![0_u16; row_bytes]);
     for Taps { start, weights } in taps {
         sums.fill(1 << (WEIGHT_BITS - 1));
-        let rows = pixels[start * row_bytes..].chunks_exact(row_bytes);
-        for (&weight, row) in weights.iter().zip(rows) {
-            for (sum, &sample) in sums.iter_mut().zip(row) {
-                *sum += weight * i32::from(sample);
+        let mut rows = pixels[start * row_bytes..].chunks_exact(row_bytes);
+        for group in weights
+            .chunk_by(|a, b| a == b)
+            .flat_map(|group| group.chunks(ROWS_ADDED))
+        {
+            added.fill(0);
+            for row in rows.by_ref().take(group.len()) {
+                for (sum, &sample) in added.iter_mut().zip(row) {
+                    *sum += u16::from(sample);
+                }
+            }
+            for (sum, &added) in sums.iter_mut().zip(&added) {
+                *sum += group[0] * i32::from(added);
             }
         }
         result.extend(sums.iter().map(|&sum| to_sample(sum)));
