@@ -8,12 +8,14 @@ pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
+pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod random;
 pub(crate) mod reduce;
+pub(crate) mod resample;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod threads;
