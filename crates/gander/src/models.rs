@@ -1,0 +1,507 @@
+//! The families of networks: for each its settings, its generator and its discriminator.
+
+pub mod article;
+mod conditioning;
+pub mod dcgan;
+pub mod r3gan;
+pub mod sngan;
+
+use std::fmt::Debug;
+
+use gander_nn::{Mode, Parameters};
+use gander_tensor::{DeviceRef, Error as TensorError, RandomKey, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{self, Error};
+
+/// What every family is told: the images to make and the classes to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    /// Rows.
+    pub height_px: usize,
+    /// Columns.
+    pub width_px: usize,
+    /// 1 (grey), 3 (RGB) or 4 (RGBA).
+    pub channels: usize,
+    /// Classes to condition on; 0 for none.
+    pub num_classes: usize,
+}
+
+/// A network that makes images.
+pub trait Generator: Debug + Send + Sync {
+    /// Its named tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Length of a latent vector.
+    fn latent_dim(&self) -> usize;
+
+    /// Random latents `[batch, latent_dim]` of the distribution it was made for.
+    fn latents(&self, key: RandomKey, batch: usize, device: &DeviceRef) -> Result<Tensor> {
+        Tensor::normal(key, [batch, self.latent_dim()], device)
+    }
+
+    /// Images from latents.
+    ///
+    /// # Shapes
+    /// - `latents`: `[batch, latent_dim]`
+    /// - `labels`: u32 `[batch]` where there are classes
+    /// - returns: `[batch, height, width, channels]`, −1..=1 (may exceed it a little where no tanh ends the network)
+    fn forward(&self, latents: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
+}
+
+/// A network that judges images.
+pub trait Discriminator: Debug + Send + Sync {
+    /// Its named tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Logits from images: large for real.
+    ///
+    /// # Shapes
+    /// - `images`: `[batch, height, width, channels]`
+    /// - `labels`: u32 `[batch]` where there are classes
+    /// - returns: `[batch]`
+    fn forward(&self, images: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
+}
+
+/// The settings of a model of any family, as they stand in `config.toml` and in a shipped generator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ModelConfig {
+    /// The small GAN of countless tutorials, made right.
+    Article(article::Config),
+    /// Radford et al. 2016.
+    Dcgan(dcgan::Config),
+    /// Miyato et al. 2018.
+    Sngan(sngan::Config),
+    /// Huang et al. 2024.
+    R3gan(r3gan::Config),
+}
+
+impl ModelConfig {
+    /// The family's name.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Article(_) => "article",
+            Self::Dcgan(_) => "dcgan",
+            Self::Sngan(_) => "sngan",
+            Self::R3gan(_) => "r3gan",
+        }
+    }
+
+    /// The images it makes and the classes it knows.
+    pub fn images(&self) -> ImageSpec {
+        match self {
+            Self::Article(config) => config.images,
+            Self::Dcgan(config) => config.images,
+            Self::Sngan(config) => config.images,
+            Self::R3gan(config) => config.images,
+        }
+    }
+
+    /// Refuses what no networks can be made of.
+    ///
+    /// | family | sides |
+    /// |---|---|
+    /// | `article` | 8 to 256 |
+    /// | `dcgan`, `sngan` | multiples of 4 from 16 to 256 |
+    /// | `r3gan` | multiples of 4 from 16 to 512 |
+    ///
+    /// Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSize`] for a size that the family cannot make, [`Error::InvalidSetting`] for another setting.
+    pub fn validate(&self) -> error::Result<()> {
+        let images = self.images();
+        match self {
+            Self::Article(_) => article::Config::SIDES,
+            Self::Dcgan(_) => dcgan::Config::SIDES,
+            Self::Sngan(_) => sngan::Config::SIDES,
+            Self::R3gan(_) => r3gan::Config::SIDES,
+        }
+        .check(images)?;
+        check(
+            "model.images.channels",
+            images.channels,
+            (1..=4).contains(&images.channels),
+        )?;
+        let (latent_dim, width) = match self {
+            Self::Article(config) => (config.latent_dim, config.width / 2),
+            Self::Dcgan(config) => (config.latent_dim, config.width),
+            Self::Sngan(config) => (config.latent_dim, config.width),
+            Self::R3gan(config) => (config.latent_dim, config.width),
+        };
+        // A limit on each keeps a mistyped setting, or a spoiled file, from asking for all memory.
+        check("model.latent_dim", latent_dim, (1..=4096).contains(&latent_dim))?;
+        check("model.width", width, (1..=1024).contains(&width))?;
+        if let Self::R3gan(config) = self {
+            let fits = |width: usize| width > 0 && width.is_multiple_of(r3gan::Config::WIDTH_MULTIPLE);
+            check("model.width", config.width, fits(config.width))?;
+            check(
+                "model.width_max",
+                config.width_max,
+                fits(config.width_max) && config.width_max <= 4096,
+            )?;
+            check("model.blocks", config.blocks, (1..=64).contains(&config.blocks))?;
+            check(
+                "model.class_dim",
+                config.class_dim,
+                (1..=4096).contains(&config.class_dim),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A generator with fresh weights.
+    pub fn generator(&self, key: RandomKey, device: &DeviceRef) -> Result<Box<dyn Generator>> {
+        let key = key.named("generator");
+        Ok(match self {
+            Self::Article(config) => Box::new(config.generator(key, device)?),
+            Self::Dcgan(config) => Box::new(config.generator(key, device)?),
+            Self::Sngan(config) => Box::new(config.generator(key, device)?),
+            Self::R3gan(config) => Box::new(config.generator(key, device)?),
+        })
+    }
+
+    /// A discriminator with fresh weights.
+    pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<Box<dyn Discriminator>> {
+        let key = key.named("discriminator");
+        Ok(match self {
+            Self::Article(config) => Box::new(config.discriminator(key, device)?),
+            Self::Dcgan(config) => Box::new(config.discriminator(key, device)?),
+            Self::Sngan(config) => Box::new(config.discriminator(key, device)?),
+            Self::R3gan(config) => Box::new(config.discriminator(key, device)?),
+        })
+    }
+}
+
+fn check(setting: &'static str, value: usize, fits: bool) -> error::Result<()> {
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::InvalidSetting {
+            setting,
+            value: value.to_string(),
+        })
+    }
+}
+
+/// The sides of images that a family can make.
+#[derive(Debug, Clone, Copy)]
+struct Sides {
+    family: &'static str,
+    min: usize,
+    max: usize,
+    multiple: usize,
+}
+
+impl Sides {
+    fn check(self, images: ImageSpec) -> error::Result<()> {
+        let Self {
+            family,
+            min,
+            max,
+            multiple,
+        } = self;
+        let ImageSpec {
+            height_px, width_px, ..
+        } = images;
+        let fits = |side: usize| (min..=max).contains(&side) && side.is_multiple_of(multiple);
+        if fits(height_px) && fits(width_px) {
+            return Ok(());
+        }
+        let multiples = if multiple == 1 {
+            String::new()
+        } else {
+            format!("multiples of {multiple} ")
+        };
+        let reason = format!("its sides are {multiples}from {min} to {max}");
+        Err(Error::UnsupportedSize {
+            family,
+            width_px,
+            height_px,
+            reason,
+        })
+    }
+}
+
+/// The grid that a network with `halvings` of the resolution works on: sides rounded up, cropped on the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Rows and columns of the smallest feature map.
+    pub(crate) smallest: [usize; 2],
+    /// How often the resolution halves.
+    pub(crate) halvings: usize,
+    images: ImageSpec,
+}
+
+impl Grid {
+    /// As many halvings as leave the shorter side of the smallest map at 4 to 8 positions.
+    pub(crate) fn new(images: ImageSpec) -> Self {
+        let short = images.height_px.min(images.width_px);
+        let halvings = (short / 4).max(1).ilog2() as usize;
+        let smallest = [images.height_px, images.width_px].map(|side| side.div_ceil(1 << halvings));
+        Self {
+            smallest,
+            halvings,
+            images,
+        }
+    }
+
+    /// Cuts a generated image down to the size of the data.
+    pub(crate) fn crop(&self, images: &Tensor) -> Result<Tensor> {
+        images
+            .slice(1, 0, self.images.height_px)?
+            .slice(2, 0, self.images.width_px)
+    }
+
+    /// Zeros added below and to the right, so that the sides halve without a rest.
+    ///
+    /// # Errors
+    /// [`TensorError::InvalidShape`] for images of another size.
+    pub(crate) fn pad(&self, images: &Tensor) -> Result<Tensor> {
+        let ImageSpec {
+            height_px,
+            width_px,
+            channels,
+            ..
+        } = self.images;
+        if images.shape().get(1..) != Some(&[height_px, width_px, channels]) {
+            let expected = format!("images of shape [batch, {height_px}, {width_px}, {channels}]");
+            return Err(TensorError::InvalidShape {
+                op: "discriminator",
+                expected,
+                got: images.shape().clone(),
+            });
+        }
+        let missing = |axis: usize| (self.smallest[axis] << self.halvings) - images.shape()[axis + 1];
+        let pad = |images: Tensor, axis: usize| match missing(axis) {
+            0 => Ok(images),
+            after => images.pad_zero(axis as isize + 1, 0, after),
+        };
+        pad(pad(images.clone(), 0)?, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::Reference;
+
+    use super::*;
+
+    pub(super) fn images(height_px: usize, width_px: usize, channels: usize, num_classes: usize) -> ImageSpec {
+        ImageSpec {
+            height_px,
+            width_px,
+            channels,
+            num_classes,
+        }
+    }
+
+    /// Every family and variant, narrow enough for plain loops.
+    fn narrow(images: ImageSpec) -> Vec<ModelConfig> {
+        let sngan = sngan::Config {
+            latent_dim: 6,
+            width: 2,
+            ..sngan::Config::new(images)
+        };
+        vec![
+            ModelConfig::Article(article::Config {
+                latent_dim: 6,
+                width: 4,
+                ..article::Config::new(images)
+            }),
+            ModelConfig::Dcgan(dcgan::Config {
+                latent_dim: 6,
+                width: 2,
+                ..dcgan::Config::new(images)
+            }),
+            ModelConfig::Sngan(sngan),
+            ModelConfig::Sngan(sngan::Config {
+                architecture: sngan::Architecture::Residual,
+                ..sngan
+            }),
+            ModelConfig::R3gan(r3gan::Config {
+                latent_dim: 6,
+                class_dim: 5,
+                width: 8,
+                width_max: 16,
+                blocks: 1,
+                ..r3gan::Config::new(images)
+            }),
+        ]
+    }
+
+    #[test]
+    fn images_have_the_size_that_was_asked_for() {
+        let device = Reference::shared();
+        let key = RandomKey::from_seed(1);
+        for spec in [
+            images(16, 16, 1, 0),
+            images(28, 28, 3, 0),
+            images(20, 36, 4, 0),
+            images(40, 16, 3, 3),
+        ] {
+            for config in narrow(spec) {
+                config.validate().unwrap_or_else(|error| panic!("{config:?}: {error}"));
+                let (generator, discriminator) = (
+                    config.generator(key, &device).unwrap(),
+                    config.discriminator(key, &device).unwrap(),
+                );
+                let latents = generator.latents(key, 2, &device).unwrap();
+                let labels = Tensor::from_u32(&[0, 2], [2], &device).unwrap();
+                let labels = (spec.num_classes > 0).then_some(&labels);
+                for mode in [Mode::Train, Mode::Evaluate] {
+                    let fakes = generator.forward(&latents, labels, mode).unwrap();
+                    assert_eq!(
+                        fakes.shape()[..],
+                        [2, spec.height_px, spec.width_px, spec.channels],
+                        "{config:?}"
+                    );
+                    let logits = discriminator.forward(&fakes, labels, mode).unwrap();
+                    assert_eq!(logits.shape()[..], [2], "{config:?}");
+                    assert!(logits.all_finite().unwrap(), "{config:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn classes_change_images_and_logits() {
+        let device = Reference::shared();
+        let key = RandomKey::from_seed(2);
+        for config in narrow(images(16, 16, 3, 2)) {
+            if config.family() == "article" {
+                continue;
+            }
+            let (generator, discriminator) = (
+                config.generator(key, &device).unwrap(),
+                config.discriminator(key, &device).unwrap(),
+            );
+            // The same latents twice, so that only the label can make a difference.
+            let latents = generator
+                .latents(key, 1, &device)
+                .unwrap()
+                .broadcast_to([2, generator.latent_dim()])
+                .unwrap();
+            let labels = Tensor::from_u32(&[0, 1], [2], &device).unwrap();
+            let differ = |values: &Tensor| {
+                let values = values.to_vec().unwrap();
+                values[..values.len() / 2] != values[values.len() / 2..]
+            };
+            assert!(
+                differ(&generator.forward(&latents, Some(&labels), Mode::Evaluate).unwrap()),
+                "{config:?}"
+            );
+            let image = Tensor::uniform(key, [1, 16, 16, 3], &device)
+                .unwrap()
+                .broadcast_to([2, 16, 16, 3])
+                .unwrap();
+            assert!(
+                differ(&discriminator.forward(&image, Some(&labels), Mode::Evaluate).unwrap()),
+                "{config:?}"
+            );
+            assert!(generator.forward(&latents, None, Mode::Evaluate).is_err(), "{config:?}");
+            assert!(
+                discriminator.forward(&image, None, Mode::Evaluate).is_err(),
+                "{config:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn images_of_another_size_are_an_error() {
+        let device = Reference::shared();
+        let key = RandomKey::from_seed(3);
+        let other = Tensor::zeros([1, 20, 20, 3], &device).unwrap();
+        for config in narrow(images(16, 16, 3, 0)) {
+            let discriminator = config.discriminator(key, &device).unwrap();
+            assert!(discriminator.forward(&other, None, Mode::Train).is_err(), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_refused_with_the_reason() {
+        let refused = |family: usize, height, width| {
+            let error = narrow(images(height, width, 3, 0)).remove(family).validate().err();
+            error.map(|error| error.to_string())
+        };
+        let expected = "dcgan cannot make images of 31x31: its sides are multiples of 4 from 16 to 256";
+        assert_eq!(refused(1, 31, 31).as_deref(), Some(expected));
+        let expected = "article cannot make images of 28x4: its sides are from 8 to 256";
+        assert_eq!(refused(0, 4, 28).as_deref(), Some(expected));
+        assert!(refused(1, 12, 16).is_some() && refused(2, 16, 260).is_some() && refused(4, 516, 512).is_some());
+        assert!(refused(1, 112, 92).is_none() && refused(0, 31, 9).is_none() && refused(4, 512, 16).is_none());
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let spec = images(32, 32, 3, 0);
+        let dcgan = dcgan::Config::new(spec);
+        let r3gan = r3gan::Config::new(spec);
+        let cases = [
+            (
+                "model.images.channels",
+                ModelConfig::Dcgan(dcgan::Config::new(images(32, 32, 5, 0))),
+            ),
+            (
+                "model.latent_dim",
+                ModelConfig::Dcgan(dcgan::Config { latent_dim: 0, ..dcgan }),
+            ),
+            (
+                "model.width",
+                ModelConfig::Dcgan(dcgan::Config {
+                    width: 1 << 40,
+                    ..dcgan
+                }),
+            ),
+            ("model.width", ModelConfig::R3gan(r3gan::Config { width: 12, ..r3gan })),
+            (
+                "model.width_max",
+                ModelConfig::R3gan(r3gan::Config { width_max: 0, ..r3gan }),
+            ),
+            ("model.blocks", ModelConfig::R3gan(r3gan::Config { blocks: 0, ..r3gan })),
+        ];
+        for (setting, config) in cases {
+            let error = config.validate().expect_err(setting).to_string();
+            assert!(error.starts_with(&format!("{setting} out of range: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_come_back_from_toml() {
+        for config in narrow(images(32, 48, 3, 10)) {
+            let text = toml::to_string(&config).unwrap();
+            assert!(text.starts_with(&format!("family = \"{}\"", config.family())), "{text}");
+            assert_eq!(toml::from_str::<ModelConfig>(&text).unwrap(), config);
+            assert!(toml::from_str::<ModelConfig>(&format!("depth = 3\n{text}")).is_err());
+        }
+    }
+
+    #[test]
+    fn the_smallest_map_has_four_to_eight_positions_along_its_shorter_side() {
+        for short in (16..=512).step_by(4) {
+            let grid = Grid::new(images(short, 512, 3, 0));
+            assert!((4..=8).contains(&grid.smallest[0]), "{short}: {grid:?}");
+            assert!(grid.smallest[0] << grid.halvings >= short && grid.smallest[1] << grid.halvings >= 512);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_weights() {
+        let device = Reference::shared();
+        let config = &narrow(images(16, 16, 3, 0))[1];
+        let weights = |seed| {
+            let generator = config.generator(RandomKey::from_seed(seed), &device).unwrap();
+            let first = generator
+                .parameters()
+                .weights()
+                .next()
+                .map(|weight| weight.get().to_vec().unwrap());
+            first.expect("a network has weights")
+        };
+        assert_eq!(weights(1), weights(1));
+        assert_ne!(weights(1), weights(2));
+    }
+}

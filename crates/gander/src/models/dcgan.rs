@@ -1,0 +1,326 @@
+//! DCGAN: strided convolutions with batch normalization, and nothing fully connected in between.
+//!
+//! Radford, Metz & Chintala 2016, <https://arxiv.org/abs/1511.06434>. Kernels are 4 × 4 with stride 2, as in the
+//! authors' Torch code and nearly everyone's since (their Theano code has 5 × 5). Weights start as N(0, 0.02) and scales
+//! of the normalization as N(1, 0.02), as in both.
+//!
+//! At 64 × 64 with width 64 the generator goes 512, 256, 128, 64 channels at 4, 8, 16, 32 px. Other sizes keep the
+//! finest map at `width`, double at each halving up to eight times, and end with a smallest map of 4 to 8 positions.
+
+use gander_nn::{
+    Init, Mode, Parameters, Scope,
+    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, ConvTranspose, Embedding, Linear, LinearConfig},
+};
+use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
+
+/// Settings of a DCGAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The images to make; both sides multiples of 4 from 16 to 256.
+    pub images: ImageSpec,
+    /// Length of a latent vector.
+    pub latent_dim: usize,
+    /// Channels at half the resolution of the images.
+    pub width: usize,
+}
+
+/// Section 3 of the paper: all weights.
+const WEIGHTS: Init = Init::normal(0.02);
+
+/// `gain_ifn` in the authors' code, <https://github.com/Newmu/dcgan_code>.
+const SCALES: Init = Init::Normal { mean: 1.0, std: 0.02 };
+
+/// Section 3 of the paper.
+const LEAKY: Activation = Activation::LeakyRelu(0.2);
+
+impl Config {
+    pub(super) const SIDES: Sides = Sides {
+        family: "dcgan",
+        min: 16,
+        max: 256,
+        multiple: 4,
+    };
+
+    /// The sizes of the paper's code.
+    pub fn new(images: ImageSpec) -> Self {
+        Self {
+            images,
+            latent_dim: 100,
+            width: 64,
+        }
+    }
+
+    /// Channels after `halvings` from the full resolution, at least one.
+    fn channels(&self, halvings: usize) -> usize {
+        self.width << (halvings - 1).min(3)
+    }
+
+    /// A generator with fresh weights.
+    pub fn generator(&self, key: RandomKey, device: &DeviceRef) -> Result<DcganGenerator> {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, key, device);
+        let grid = Grid::new(self.images);
+        let classes = class_vectors(self.images.num_classes, self.latent_dim, Init::normal(1.0), &mut scope)?;
+        let inputs = self.latent_dim * if classes.is_some() { 2 } else { 1 };
+        let [rows, columns] = grid.smallest;
+        let first = self.channels(grid.halvings);
+        // A transposed 4 × 4 convolution of one position is a Linear to all positions.
+        let project = LinearConfig {
+            init: WEIGHTS,
+            bias: None,
+            ..LinearConfig::new(inputs, rows * columns * first)
+        };
+        let project = project.init(&mut scope.child("project"))?;
+        let project_norm = norm(first, Activation::Relu).init(&mut scope.child("project_norm"))?;
+        let ups = (1..grid.halvings)
+            .rev()
+            .map(|halvings| {
+                let (inputs, outputs) = (self.channels(halvings + 1), self.channels(halvings));
+                let mut scope = scope.child(&format!("up{}", grid.halvings - halvings - 1));
+                Ok(Up {
+                    conv: conv(inputs, outputs, Activation::Identity).init_transpose(&mut scope.child("conv"))?,
+                    norm: norm(outputs, Activation::Relu).init(&mut scope.child("norm"))?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let last = conv(self.channels(1), self.images.channels, Activation::Tanh);
+        let last = last.init_transpose(&mut scope.child("to_image"))?;
+        Ok(DcganGenerator {
+            config: *self,
+            grid,
+            parameters,
+            classes,
+            project,
+            project_norm,
+            ups,
+            last,
+        })
+    }
+
+    /// A discriminator with fresh weights.
+    pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<DcganDiscriminator> {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, key, device);
+        let grid = Grid::new(self.images);
+        let first = conv(self.images.channels, self.channels(1), LEAKY).init(&mut scope.child("from_image"))?;
+        let downs = (1..grid.halvings)
+            .map(|halvings| {
+                let (inputs, outputs) = (self.channels(halvings), self.channels(halvings + 1));
+                let mut scope = scope.child(&format!("down{}", halvings - 1));
+                Ok(Down {
+                    conv: conv(inputs, outputs, Activation::Identity).init(&mut scope.child("conv"))?,
+                    norm: norm(outputs, LEAKY).init(&mut scope.child("norm"))?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let [rows, columns] = grid.smallest;
+        let width = self.channels(grid.halvings);
+        let logit = LinearConfig {
+            init: WEIGHTS,
+            bias: None,
+            ..LinearConfig::new(rows * columns * width, 1)
+        };
+        let logit = logit.init(&mut scope.child("logit"))?;
+        let classes = class_vectors(self.images.num_classes, width, WEIGHTS, &mut scope)?;
+        Ok(DcganDiscriminator {
+            grid,
+            parameters,
+            first,
+            downs,
+            logit,
+            classes,
+        })
+    }
+}
+
+/// A 4 × 4 convolution between one resolution and half of it. What a bias would add, normalization takes away.
+fn conv(inputs: usize, outputs: usize, activation: Activation) -> ConvConfig {
+    let options = ConvOptions {
+        stride: 2,
+        padding: 1,
+        activation,
+        ..ConvOptions::default()
+    };
+    ConvConfig {
+        options,
+        init: WEIGHTS,
+        bias: None,
+        ..ConvConfig::new(inputs, outputs, 4)
+    }
+}
+
+fn norm(channels: usize, activation: Activation) -> BatchNormConfig {
+    BatchNormConfig {
+        scale: SCALES,
+        ..BatchNormConfig::new(channels, activation)
+    }
+}
+
+fn class_vectors(count: usize, features: usize, init: Init, scope: &mut Scope<'_>) -> Result<Option<Embedding>> {
+    (count > 0)
+        .then(|| Embedding::new(count, features, init, &mut scope.child("classes")))
+        .transpose()
+}
+
+/// Twice the resolution.
+#[derive(Debug)]
+struct Up {
+    conv: ConvTranspose,
+    norm: BatchNorm,
+}
+
+/// Half the resolution.
+#[derive(Debug)]
+struct Down {
+    conv: Conv,
+    norm: BatchNorm,
+}
+
+/// The generator of [`Config`].
+#[derive(Debug)]
+pub struct DcganGenerator {
+    config: Config,
+    grid: Grid,
+    parameters: Parameters,
+    classes: Option<Embedding>,
+    project: Linear,
+    project_norm: BatchNorm,
+    ups: Vec<Up>,
+    last: ConvTranspose,
+}
+
+impl Generator for DcganGenerator {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn latent_dim(&self) -> usize {
+        self.config.latent_dim
+    }
+
+    fn forward(&self, latents: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        let z = conditioning::beside_latents(self.classes.as_ref(), latents, labels, mode)?;
+        let [rows, columns] = self.grid.smallest;
+        let channels = self.config.channels(self.grid.halvings);
+        let x = self
+            .project
+            .forward(&z, mode)?
+            .reshape([z.side(0), rows, columns, channels])?;
+        let mut x = self.project_norm.forward(&x, mode)?;
+        for Up { conv, norm } in &self.ups {
+            x = norm.forward(&conv.forward(&x)?, mode)?;
+        }
+        self.grid.crop(&self.last.forward(&x)?)
+    }
+}
+
+/// The discriminator of [`Config`].
+#[derive(Debug)]
+pub struct DcganDiscriminator {
+    grid: Grid,
+    parameters: Parameters,
+    first: Conv,
+    downs: Vec<Down>,
+    logit: Linear,
+    classes: Option<Embedding>,
+}
+
+impl Discriminator for DcganDiscriminator {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, images: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        let mut x = self.first.forward(&self.grid.pad(images)?, mode)?;
+        for Down { conv, norm } in &self.downs {
+            x = norm.forward(&conv.forward(&x, mode)?, mode)?;
+        }
+        let batch = x.side(0);
+        let logits = self.logit.forward(&x.flatten()?, mode)?.reshape([batch])?;
+        let Some(classes) = &self.classes else {
+            return Ok(logits);
+        };
+        let features = x.mean_keep(&[1, 2])?.reshape([batch, x.side(-1)])?;
+        logits.add(&conditioning::projection(classes, &features, labels, mode)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::Reference;
+
+    use super::*;
+
+    const IMAGES: ImageSpec = ImageSpec {
+        height_px: 64,
+        width_px: 64,
+        channels: 3,
+        num_classes: 0,
+    };
+
+    /// The counts that the network of PyTorch's DCGAN example has.
+    #[test]
+    fn weights_are_as_many_as_in_the_network_of_the_field() {
+        let (config, device, key) = (Config::new(IMAGES), Reference::shared(), RandomKey::from_seed(1));
+        assert_eq!(
+            config.generator(key, &device).unwrap().parameters().num_weights(),
+            3_576_704
+        );
+        assert_eq!(
+            config.discriminator(key, &device).unwrap().parameters().num_weights(),
+            2_765_568
+        );
+    }
+
+    #[test]
+    fn weights_start_as_in_the_paper() {
+        let config = Config {
+            width: 16,
+            ..Config::new(IMAGES)
+        };
+        let generator = config.generator(RandomKey::from_seed(1), &Reference::shared()).unwrap();
+        let statistics = |name: &str| {
+            let values = generator.parameters().get(name).expect(name).get().to_vec().unwrap();
+            let mean = values.iter().sum::<f32>() / values.len() as f32;
+            let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32;
+            (mean, variance.sqrt())
+        };
+        let (mean, std) = statistics("up0.conv.weight");
+        assert!(mean.abs() < 5e-4 && (std - 0.02).abs() < 1e-3, "{mean} {std}");
+        let (mean, std) = statistics("project_norm.weight");
+        assert!((mean - 1.0).abs() < 0.01 && (std - 0.02).abs() < 0.005, "{mean} {std}");
+        assert_eq!(statistics("up0.norm.bias"), (0.0, 0.0));
+    }
+
+    #[test]
+    fn images_fill_the_range_of_tanh() {
+        let images = ImageSpec {
+            height_px: 16,
+            width_px: 16,
+            ..IMAGES
+        };
+        let (config, device) = (
+            Config {
+                width: 4,
+                ..Config::new(images)
+            },
+            Reference::shared(),
+        );
+        let generator = config.generator(RandomKey::from_seed(1), &device).unwrap();
+        let latents = generator
+            .latents(RandomKey::from_seed(2), 2, &device)
+            .unwrap()
+            .mul_scalar(1e3)
+            .unwrap();
+        let images = generator
+            .forward(&latents, None, Mode::Train)
+            .unwrap()
+            .to_vec()
+            .unwrap();
+        assert!(images.iter().all(|value| value.abs() <= 1.0));
+    }
+}
