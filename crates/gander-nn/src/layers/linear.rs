@@ -1,0 +1,81 @@
+//! A fully connected layer.
+
+use gander_tensor::{Activation, Result, Tensor, linear};
+
+use super::{Mode, SpectralNorm};
+use crate::{Init, Parameter, Scope};
+
+/// A fully connected layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinearConfig {
+    /// Features of the input.
+    pub in_features: usize,
+    /// Features of the output.
+    pub out_features: usize,
+    /// What follows.
+    pub activation: Activation,
+    /// First values of the weight.
+    pub init: Init,
+    /// First values of the bias; no bias if `None`.
+    pub bias: Option<Init>,
+}
+
+impl LinearConfig {
+    /// A layer with a bias of zeros and weights from the fan-in with gain one.
+    pub fn new(in_features: usize, out_features: usize) -> Self {
+        Self {
+            in_features,
+            out_features,
+            activation: Activation::Identity,
+            init: Init::FanIn { gain: 1.0 },
+            bias: Some(Init::ZEROS),
+        }
+    }
+
+    /// The layer.
+    pub fn init(self, scope: &mut Scope<'_>) -> Result<Linear> {
+        let weight = scope.weight("weight", [self.in_features, self.out_features], self.init)?;
+        let bias = self
+            .bias
+            .map(|init| scope.weight("bias", [self.out_features], init))
+            .transpose()?;
+        Ok(Linear {
+            weight,
+            bias,
+            activation: self.activation,
+            spectral: None,
+        })
+    }
+
+    /// The layer with its weight divided by its largest singular value.
+    pub fn init_spectral(self, scope: &mut Scope<'_>) -> Result<Linear> {
+        let layer = self.init(scope)?;
+        let spectral = Some(SpectralNorm::new(&layer.weight, scope)?);
+        Ok(Linear { spectral, ..layer })
+    }
+}
+
+/// A fully connected layer. See [`gander_tensor::linear`].
+#[derive(Debug)]
+pub struct Linear {
+    weight: Parameter,
+    bias: Option<Parameter>,
+    activation: Activation,
+    spectral: Option<SpectralNorm>,
+}
+
+impl Linear {
+    /// `[…, in]` to `[…, out]`.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let weight = match &self.spectral {
+            Some(spectral) => spectral.normalized(&self.weight.get(), mode)?,
+            None => self.weight.get(),
+        };
+        linear(
+            x,
+            &weight,
+            self.bias.as_ref().map(Parameter::get).as_ref(),
+            self.activation,
+        )
+    }
+}

@@ -1,0 +1,89 @@
+//! Batch normalization with its running averages.
+
+use gander_tensor::{Activation, NormOptions, Result, Tensor, batch_norm, no_grad, ops::norm::normalize_with};
+
+use super::Mode;
+use crate::{Init, Parameter, Scope};
+
+/// Batch normalization.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNormConfig {
+    /// Channels.
+    pub channels: usize,
+    /// Share of the newest batch in the running averages.
+    pub momentum: f32,
+    /// Added to the variance.
+    pub eps: f32,
+    /// What follows in the same pass.
+    pub activation: Activation,
+    /// First values of the scale.
+    pub scale: Init,
+}
+
+impl BatchNormConfig {
+    /// The settings of the field: momentum 0.1, eps 1e-5, scale one.
+    pub fn new(channels: usize, activation: Activation) -> Self {
+        Self {
+            channels,
+            momentum: 0.1,
+            eps: 1e-5,
+            activation,
+            scale: Init::ONES,
+        }
+    }
+
+    /// The layer.
+    pub fn init(self, scope: &mut Scope<'_>) -> Result<BatchNorm> {
+        Ok(BatchNorm {
+            scale: scope.weight("weight", [self.channels], self.scale)?,
+            shift: scope.weight("bias", [self.channels], Init::ZEROS)?,
+            running_mean: scope.buffer("running_mean", [self.channels], Init::ZEROS)?,
+            running_variance: scope.buffer("running_var", [self.channels], Init::ONES)?,
+            config: self,
+        })
+    }
+}
+
+/// Batch normalization, scale, shift and activation. See [`gander_tensor::batch_norm`].
+#[derive(Debug)]
+pub struct BatchNorm {
+    scale: Parameter,
+    shift: Parameter,
+    running_mean: Parameter,
+    running_variance: Parameter,
+    config: BatchNormConfig,
+}
+
+impl BatchNorm {
+    /// `[…, channels]` to the same.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (scale, shift) = (self.scale.get(), self.shift.get());
+        let options = NormOptions {
+            eps: self.config.eps,
+            activation: self.config.activation,
+        };
+        if mode == Mode::Evaluate {
+            let (mean, variance) = (self.running_mean.get(), self.running_variance.get());
+            return normalize_with(x, &mean, &variance, Some((&scale, &shift)), options);
+        }
+        let (y, statistics) = batch_norm(x, Some((&scale, &shift)), options)?;
+        if mode == Mode::Train {
+            let device = x.device();
+            let rows = (x.shape().num_elements() / self.config.channels.max(1)) as f32;
+            // The running variance is the unbiased one, as in the frameworks that read these files.
+            let correction = if rows > 1.0 { rows / (rows - 1.0) } else { 1.0 };
+            no_grad(|| {
+                let batch_mean = Tensor::from_array(statistics.mean, device).reshape([self.config.channels])?;
+                let batch_variance = Tensor::from_array(statistics.variance, device)
+                    .reshape([self.config.channels])?
+                    .mul_scalar(correction)?;
+                let momentum = self.config.momentum;
+                self.running_mean
+                    .update(|mean| device.lerp(mean, batch_mean.array(), momentum))?;
+                self.running_variance
+                    .update(|variance| device.lerp(variance, batch_variance.array(), momentum))
+            })?;
+        }
+        Ok(y)
+    }
+}

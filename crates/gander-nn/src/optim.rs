@@ -1,0 +1,5 @@
+//! Optimizers: what turns gradients into new weights.
+
+mod adam;
+
+pub use adam::{Adam, AdamConfig};
