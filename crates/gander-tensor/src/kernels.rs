@@ -41,6 +41,11 @@ pub(crate) struct Context {
 impl Context {
     /// A context for tests.
     pub(crate) fn for_tests(isa: Isa, threads: usize) -> Self {
-        Self { isa, precision: Precision::F32, threads: ThreadPool::new(threads), pool: Pool::new() }
+        Self {
+            isa,
+            precision: Precision::F32,
+            threads: ThreadPool::new(threads),
+            pool: Pool::new(),
+        }
     }
 }

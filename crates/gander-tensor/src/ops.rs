@@ -2,6 +2,9 @@
 
 pub mod conv;
 pub mod elementwise;
+pub mod layout;
 pub mod matmul;
+pub mod norm;
+pub mod pool;
 pub mod reduce;
 pub mod resample;

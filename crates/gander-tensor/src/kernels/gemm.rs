@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod convert;
 pub(super) mod drive;
 mod matmul;
 mod micro;
@@ -92,6 +94,15 @@ pub(super) struct Depthwise<'a> {
     pub(super) resume: bool,
 }
 
+/// How operands are rounded to bfloat16.
+struct Rounding {
+    narrow: unsafe fn(&[f32], &mut [u16]),
+    pair: unsafe fn(&[f32], &[f32], &mut [u32]),
+    interleave: unsafe fn(&[u16], &[u16], &mut [u32]),
+}
+
+/// Sixteen columns `.1` values apart as sixteen rows of units `.3` units apart.
+type Transpose = unsafe fn(*const f32, usize, *mut u32, usize);
 type TileLoop = unsafe fn(&Tile<'_>);
 type OuterLoop = unsafe fn(&Outer<'_>);
 type DepthwiseLoop = unsafe fn(&Depthwise<'_>);
@@ -111,6 +122,9 @@ pub(super) struct Set {
     pub(super) depthwise: (usize, usize, TileLoop),
     /// Taps and loop; always float32.
     pub(super) depthwise_outer: (usize, DepthwiseLoop),
+    /// For bfloat16.
+    rounding: Option<Rounding>,
+    transpose: Option<Transpose>,
 }
 
 impl Set {

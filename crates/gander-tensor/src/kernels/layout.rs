@@ -254,7 +254,7 @@ mod tests {
                 }
             }
             let results = on_every_isa(table.len(), |ctx, y| {
-                scatter_add_rows(ctx, &expected, row_len, &indices, y)
+                scatter_add_rows(ctx, &expected, row_len, &indices, y);
             });
             for (isa, y) in results {
                 assert_close(&y, &exact, (1e-5, 1.0), &format!("{rows} rows on {isa}"));

@@ -12,8 +12,8 @@ use super::isa::Arithmetic;
 const ROUND: f32 = 12_582_912.0;
 /// The same for double precision, `1.5 · 2⁵²`.
 const ROUND_F64: f64 = 6_755_399_441_055_744.0;
-/// `ln 2` in nine bits (355/512), so that its product with an exponent is exact, and the rest.
-const LN2_HIGH: f32 = 0.693_359_375;
+/// `ln 2` in nine bits, so that its product with an exponent is exact, and the rest.
+const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 /// `π / 2` in 33 bits, so that its product with up to 2²⁰ is exact in double precision, and the rest.
 const HALF_PI_HIGH: f64 = 1.570_796_326_734_125_6;
@@ -91,7 +91,7 @@ fn ln_1p<A: Arithmetic>(x: f32) -> f32 {
 pub(crate) fn tanh<A: Arithmetic>(x: f32) -> f32 {
     let magnitude = x.abs();
     let z = x * x;
-    let p = A::mul_add(-5.704_988_7e-3, z, 2.063_908_9e-2);
+    let p = A::mul_add(-5.704_988_7e-3, z, 2.063_909e-2);
     let p = A::mul_add(p, z, -5.373_971_6e-2);
     let p = A::mul_add(p, z, 1.333_144_2e-1);
     let p = A::mul_add(p, z, -3.333_328e-1);

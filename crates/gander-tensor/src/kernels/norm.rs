@@ -154,7 +154,7 @@ fn sum_rows(x: &[f32], acc: &mut [f32]) {
 /// no digits.
 ///
 /// # Source
-/// Blocks are joined as in Chan, Golub & LeVeque 1979, <http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf>.
+/// Blocks are joined as in Chan, Golub & Le Veque 1979, <http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf>.
 pub(crate) fn moments(
     ctx: &Context,
     x: &[f32],

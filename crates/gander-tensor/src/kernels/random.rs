@@ -1,7 +1,12 @@
 //! Random numbers by counting: element `i` is a function of a key, a counter and `i`, computed in any order.
 
-use super::{Context, isa::Portable, math};
-use crate::kernels::isa::{Arithmetic, Kernel};
+use std::marker::PhantomData;
+
+use super::{
+    Context,
+    isa::{Arithmetic, Kernel, Portable},
+    math,
+};
 
 /// Blocks of four numbers that are computed side by side.
 const BLOCKS: usize = 16;
@@ -46,11 +51,10 @@ fn words(key: u64, counter: u64, block: u64) -> [u32; 4] {
 }
 
 /// How four random words become four numbers.
-trait Distribution: Copy + Sync {
+trait Distribution {
     fn numbers(words: [u32; 4]) -> [f32; 4];
 }
 
-#[derive(Clone, Copy)]
 struct Uniform;
 
 impl Distribution for Uniform {
@@ -61,7 +65,6 @@ impl Distribution for Uniform {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Normal;
 
 impl Distribution for Normal {
@@ -92,7 +95,7 @@ struct Fill<'a, D> {
     counter: u64,
     first_block: u64,
     out: &'a mut [f32],
-    distribution: D,
+    distribution: PhantomData<D>,
 }
 
 impl<D: Distribution> Kernel for Fill<'_, D> {
@@ -117,27 +120,22 @@ impl<D: Distribution> Kernel for Fill<'_, D> {
     }
 }
 
-fn fill<D: Distribution>(ctx: &Context, key: u64, counter: u64, out: &mut [f32], distribution: D) {
+fn fill<D: Distribution>(ctx: &Context, key: u64, counter: u64, out: &mut [f32]) {
     ctx.threads.for_each_part(out, PART, |index, out| {
         let first_block = (index * PART / 4) as u64;
-        ctx.isa.run(Fill {
-            key,
-            counter,
-            first_block,
-            out,
-            distribution,
-        });
+        ctx.isa.run(Fill::<D> { key, counter, first_block, out, distribution: PhantomData });
+    });
     });
 }
 
 /// Uniform numbers in `0..1`; element `i` depends on `(key, counter, i)` alone.
 pub(crate) fn fill_uniform(ctx: &Context, key: u64, counter: u64, out: &mut [f32]) {
-    fill(ctx, key, counter, out, Uniform);
+    fill::<Uniform>(ctx, key, counter, out);
 }
 
 /// Normal numbers; element `i` depends on `(key, counter, i)` alone, and on no instruction set.
 pub(crate) fn fill_normal(ctx: &Context, key: u64, counter: u64, out: &mut [f32]) {
-    fill(ctx, key, counter, out, Normal);
+    fill::<Normal>(ctx, key, counter, out);
 }
 
 /// Element `i` of [`fill_uniform`].
@@ -221,7 +219,7 @@ mod tests {
             (4, 3.0, 96.0),
             (6, 15.0, 10_170.0),
         ] {
-            let bound = 5.0 * (f64::from(variance) / y.len() as f64).sqrt();
+            let bound = 5.0 * (variance / y.len() as f64).sqrt();
             assert!(
                 (moment(power) - expected).abs() < bound,
                 "moment {power}: {}",

@@ -1,5 +1,7 @@
 //! Sums and maxima over axes, in an order that depends on the shape alone.
 
+use std::marker::PhantomData;
+
 use super::{
     Context,
     isa::{Arithmetic, Kernel},
@@ -22,15 +24,13 @@ const STRIP: usize = 1024;
 const PART: usize = 32 * 1024;
 
 /// How two values are combined; `START` changes no value.
-trait Combine: Copy + Sync {
+trait Combine {
     const START: f32;
     fn combine(a: f32, b: f32) -> f32;
 }
 
-#[derive(Clone, Copy)]
 struct Sum;
 
-#[derive(Clone, Copy)]
 struct Max;
 
 impl Combine for Sum {
@@ -152,7 +152,7 @@ struct Blocks<'a, C> {
     x: &'a [f32],
     /// `[outer, blocks, inner]`
     y: SharedMut<'a, f32>,
-    combine: C,
+    combine: PhantomData<C>,
 }
 
 impl<C: Combine> Kernel for Blocks<'_, C> {
@@ -182,13 +182,7 @@ impl<C: Combine> Kernel for Blocks<'_, C> {
 }
 
 /// `x` seen as `[outer, rows, inner]`, reduced over its rows.
-fn over_rows<C: Combine>(
-    ctx: &Context,
-    combine: C,
-    x: &[f32],
-    (outer, rows, inner): (usize, usize, usize),
-    y: &mut [f32],
-) {
+fn over_rows<C: Combine>(ctx: &Context, x: &[f32], (outer, rows, inner): (usize, usize, usize), y: &mut [f32]) {
     if y.is_empty() {
         return;
     }
@@ -198,16 +192,16 @@ fn over_rows<C: Combine>(
     }
     let cut = Cut::new(outer, rows, inner);
     if cut.blocks == 1 {
-        run_blocks(ctx, combine, cut, x, y);
+        run_blocks::<C>(ctx, cut, x, y);
         return;
     }
     let mut buffer = ctx.pool.take(4 * outer * cut.blocks * inner);
     let partial = buffer.as_mut_slice::<f32>();
-    run_blocks(ctx, combine, cut, x, partial);
-    over_rows(ctx, combine, partial, (outer, cut.blocks, inner), y);
+    run_blocks::<C>(ctx, cut, x, partial);
+    over_rows::<C>(ctx, partial, (outer, cut.blocks, inner), y);
 }
 
-fn run_blocks<C: Combine>(ctx: &Context, combine: C, cut: Cut, x: &[f32], y: &mut [f32]) {
+fn run_blocks<C: Combine>(ctx: &Context, cut: Cut, x: &[f32], y: &mut [f32]) {
     let per_task = (PART / (cut.block_rows * cut.strip)).max(1);
     let y = SharedMut::new(y);
     ctx.threads
@@ -235,7 +229,7 @@ fn merged(shape: &[usize], axes: &[bool]) -> Vec<(usize, bool)> {
     merged
 }
 
-fn over_axes<C: Combine>(ctx: &Context, combine: C, x: &[f32], dims: &[(usize, bool)], y: &mut [f32]) {
+fn over_axes<C: Combine>(ctx: &Context, x: &[f32], dims: &[(usize, bool)], y: &mut [f32]) {
     let product = |dims: &[(usize, bool)]| dims.iter().map(|&(size, _)| size).product::<usize>();
     let Some(last) = dims.iter().rposition(|&(_, reduced)| reduced) else {
         y.copy_from_slice(x);
@@ -243,16 +237,16 @@ fn over_axes<C: Combine>(ctx: &Context, combine: C, x: &[f32], dims: &[(usize, b
     };
     let (outer, rows, inner) = (product(&dims[..last]), dims[last].0, product(&dims[last + 1..]));
     if dims[..last].iter().all(|&(_, reduced)| !reduced) {
-        over_rows(ctx, combine, x, (outer, rows, inner), y);
+        over_rows::<C>(ctx, x, (outer, rows, inner), y);
         return;
     }
     // The last of several groups of axes first, then the others from what it leaves.
     let mut buffer = ctx.pool.take(4 * outer * inner);
     let partial = buffer.as_mut_slice::<f32>();
-    over_rows(ctx, combine, x, (outer, rows, inner), partial);
+    over_rows::<C>(ctx, x, (outer, rows, inner), partial);
     let mut rest = dims.to_vec();
     rest.remove(last);
-    over_axes(ctx, combine, partial, &rest, y);
+    over_axes::<C>(ctx, partial, &rest, y);
 }
 
 /// Combines `x` over the axes marked in `axes`; `y` has the sides of the others.
@@ -262,8 +256,8 @@ pub(crate) fn reduce(ctx: &Context, op: ReduceOp, x: &[f32], shape: &[usize], ax
     assert_eq!(x.len(), shape.iter().product::<usize>(), "length of the operand");
     let dims = merged(shape, axes);
     match op {
-        ReduceOp::Sum => over_axes(ctx, Sum, x, &dims, y),
-        ReduceOp::Max => over_axes(ctx, Max, x, &dims, y),
+        ReduceOp::Sum => over_axes::<Sum>(ctx, x, &dims, y),
+        ReduceOp::Max => over_axes::<Max>(ctx, x, &dims, y),
     }
 }
 

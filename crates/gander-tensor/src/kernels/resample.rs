@@ -76,14 +76,14 @@ pub(crate) fn axis_map(ctx: &Context, map: &AxisMap, x: &[f32], outer: usize, in
         .for_each_sized(len, rows.div_ceil(per_task) * strips, |task| {
             let columns = task % strips * strip..inner.min((task % strips + 1) * strip);
             let first = task / strips * per_task;
-            let rows = first..rows.min(first + per_task);
+            let positions = first..rows.min(first + per_task);
             ctx.isa.run(Rows {
                 map,
                 runs: &runs,
                 x,
                 inner,
                 columns,
-                rows,
+                positions,
                 y,
             });
         });
@@ -96,7 +96,7 @@ struct Rows<'a> {
     x: &'a [f32],
     inner: usize,
     columns: Range<usize>,
-    rows: Range<usize>,
+    positions: Range<usize>,
     y: SharedMut<'a, f32>,
 }
 
@@ -112,14 +112,14 @@ impl Kernel for Rows<'_> {
             ref columns,
             ..
         } = self;
-        let mut row = self.rows.start;
+        let mut row = self.positions.start;
         let mut run = runs.partition_point(|run| run.start <= row % map.out_len) - 1;
-        while row < self.rows.end {
+        while row < self.positions.end {
             let (outer, output) = (row / map.out_len, row % map.out_len);
             let x = &self.x[outer * map.in_len * inner..][..map.in_len * inner];
             let run_end = runs.get(run + 1).map_or(map.out_len, |next| next.start);
-            let count = (run_end - output).min(self.rows.end - row);
-            let mut result = |at: usize, rows: usize| {
+            let count = (run_end - output).min(self.positions.end - row);
+            let result = |at: usize, rows: usize| {
                 let start = (row + at) * inner;
                 // Whole rows follow each other; strips come one row at a time.
                 let range = start + columns.start..start + (rows - 1) * inner + columns.end;

@@ -132,9 +132,9 @@ impl ThreadPool {
     /// The same where the work is too small to wake anybody: `elements` is the size of the whole pass.
     pub(crate) fn for_each_sized(&self, elements: usize, tasks: usize, f: impl Fn(usize) + Sync) {
         if elements < SMALLEST_PARALLEL {
-            (0..tasks).for_each(f)
+            (0..tasks).for_each(f);
         } else {
-            self.for_each(tasks, f)
+            self.for_each(tasks, f);
         }
     }
 
@@ -181,9 +181,9 @@ impl ThreadPool {
         while shared.gate.load(Ordering::Acquire) & INSIDE_MASK != 0 {
             // The last task of another thread; on a crowded machine that thread may need this core.
             if start.elapsed() < SPIN {
-                std::hint::spin_loop()
+                std::hint::spin_loop();
             } else {
-                thread::yield_now()
+                thread::yield_now();
             }
         }
         shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -310,7 +310,6 @@ impl<'a, T> SharedMut<'a, T> {
     ///
     /// # Safety
     /// No two parts that are in use at the same time may overlap.
-    #[expect(clippy::mut_from_ref, reason = "that parts do not overlap is the caller's promise")]
     pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(
             range.start <= range.end && range.end <= self.len,

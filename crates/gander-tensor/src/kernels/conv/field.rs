@@ -15,12 +15,11 @@ use crate::kernels::{
 const SLACK: usize = 512;
 
 /// Where pixels lie.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Field {
     /// The source is used where it is.
     in_place: bool,
-    /// Elements in a unit.
-    elements: usize,
+    set: &'static Set,
     /// Channels of a group, padded to whole units where asked for.
     pub(super) depth: usize,
     groups: usize,
@@ -43,7 +42,7 @@ pub(super) enum Layout {
 }
 
 impl Field {
-    pub(super) fn new(plan: &Plan, set: &Set, box_sides: [usize; 3], layout: Layout) -> Self {
+    pub(super) fn new(plan: &Plan, set: &'static Set, box_sides: [usize; 3], layout: Layout) -> Self {
         let reach = plan.reach();
         let positions = plan.positions();
         let inside = (0..3).all(|axis| {
@@ -58,7 +57,7 @@ impl Field {
         };
         let mut field = Self {
             in_place,
-            elements: set.elements,
+            set,
             depth: plan.depth(),
             groups: plan.groups,
             source: plan.source,
@@ -86,12 +85,12 @@ impl Field {
     }
 
     fn pixel_bytes(&self) -> usize {
-        self.groups * self.depth * 4 / self.elements
+        self.groups * self.depth * 4 / self.set.elements
     }
 
     /// Bytes of the channels before those of `group`.
     pub(super) fn group_bytes(&self, group: usize) -> usize {
-        group * self.depth * 4 / self.elements
+        group * self.depth * 4 / self.set.elements
     }
 
     /// Taps in runs that are contiguous in memory, none so long that it would fill a cache by itself.
@@ -117,7 +116,7 @@ impl Field {
         let pixels = (z * self.sides[1] as isize + y) * self.sides[2] as isize + x;
         Segment {
             offset: pixels * self.pixel_bytes() as isize,
-            units: (run.len() * self.depth).div_ceil(self.elements),
+            units: (run.len() * self.depth).div_ceil(self.set.elements),
         }
     }
 
@@ -153,7 +152,7 @@ impl Field {
             match (self.inside(0, z, block), self.inside(1, y, block)) {
                 (Some(z), Some(y)) => {
                     let line = ((block.image + n) * self.source[0] + z) * self.source[1] + y;
-                    self.copy_line(ctx, x, line, block, to);
+                    self.copy_line(x, line, block, to);
                 }
                 _ => to.fill(0),
             }
@@ -168,7 +167,7 @@ impl Field {
         (0..self.source[axis] as isize).contains(&at).then_some(at as usize)
     }
 
-    fn copy_line(&self, ctx: &Context, x: &[f32], line: usize, block: &Block, to: &mut [u8]) {
+    fn copy_line(&self, x: &[f32], line: usize, block: &Block, to: &mut [u8]) {
         let width = self.source[2] as isize;
         let first = (block.first[2] * self.stride[2]) as isize + self.low[2];
         let start = (-first).clamp(0, self.sides[2] as isize) as usize;
@@ -184,15 +183,15 @@ impl Field {
         let from = &x[from..from + (end - start) * channels];
         let to = &mut to[start * pixel..end * pixel];
         if self.depth == self.source_depth {
-            return copy_row(ctx.isa, self.elements, from, to);
+            return copy_row(self.set, from, to);
         }
-        let element = 4 / self.elements;
+        let element = 4 / self.set.elements;
         for (from, to) in from
             .chunks_exact(self.source_depth)
             .zip(to.chunks_exact_mut(self.depth * element))
         {
             let (to, rest) = to.split_at_mut(self.source_depth * element);
-            copy_row(ctx.isa, self.elements, from, to);
+            copy_row(self.set, from, to);
             rest.fill(0);
         }
     }

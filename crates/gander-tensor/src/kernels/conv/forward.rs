@@ -116,7 +116,7 @@ fn positions_of_a_box(plan: &Plan, set: &Set) -> usize {
 fn prepare<'a>(
     ctx: &Context,
     plan: &Plan,
-    set: &Set,
+    set: &'static Set,
     field: &Field,
     phase: &'a Phase,
     (weight, over): (&[f32], Reduce),

@@ -13,9 +13,9 @@ use crate::kernels::{
     gemm::{
         Depthwise, Outer, Segment, Set,
         drive::{Kind, Panel, panels, part},
-        pack::{Shared, round},
+        pack::{Shared, interleave, pair_rows},
     },
-    isa::{Arithmetic, Isa, Kernel, Precision},
+    isa::Precision,
     memory::Buffer,
 };
 
@@ -24,7 +24,7 @@ const STRIP: usize = 128;
 /// Tasks that keep many threads busy.
 const ENOUGH_TASKS: usize = 16;
 /// Partial results take at most this many values.
-const PARTIAL_VALUES: usize = 4 << 20;
+const PARTIAL_VALUES: usize = 1 << 20;
 /// Values after an operand that may be read, so that register tiles need not end with it.
 const SLACK: usize = 64;
 
@@ -205,53 +205,61 @@ impl Job<'_> {
     /// As for [`Job::add_block`].
     unsafe fn outputs(&self, x: &[u8], xs: &[usize], ys: &[usize], panels: &[Panel], dw: *mut f32, resume: bool) {
         let steps = xs.len().div_ceil(self.set.elements);
-        let packed: Vec<(Buffer, Vec<usize>)> = panels
-            .iter()
-            .map(|panel| {
-                let width = panel.registers * self.set.lanes;
-                (
-                    self.rows_of_dy(ys, panel.column, panel.columns, width),
-                    every(steps, width * 4),
-                )
-            })
-            .collect();
+        let (depth, columns) = (self.plan.depth(), self.plan.target_channels);
+        let dy = Right::new(self, ys, panels);
         let mut strip = Strip::new(self, steps);
+        // With groups, a strip holds the channels of several; without, neighboring taps too.
+        let together = if self.plan.groups > 1 {
+            (STRIP / depth).max(1)
+        } else {
+            1
+        };
         let mut first_row = 0;
         for run in &self.runs {
             let segment = self.field.segment(run);
-            let length = run.len() * self.plan.depth();
-            for first in (0..length).step_by(STRIP) {
-                let count = STRIP.min(length - first);
-                let mut at = usize::MAX;
-                for (panel, (dy, dy_offsets)) in panels.iter().zip(&packed) {
-                    let from = panel.a_shift as isize + segment.offset + (first * 4 / self.set.elements) as isize;
-                    if at != panel.a_shift {
-                        strip.fill(self, x, xs, from as usize, count);
-                        at = panel.a_shift;
-                    }
-                    let (a, a_offsets) = strip.operand(x, xs, from as usize);
-                    let mut row = 0;
-                    while row < count {
-                        let (height, run) = self.set.outer(panel.registers, count - row);
-                        let outer = Outer {
-                            a: a.wrapping_add(row * 4),
-                            a_offsets,
-                            b: dy.bytes().as_ptr(),
-                            b_offsets: dy_offsets,
-                            c: dw.wrapping_add((first_row + first + row) * self.plan.target_channels + panel.column),
-                            c_stride: self.plan.target_channels,
-                            rows: height.min(count - row),
-                            columns: panel.columns,
-                            resume,
-                        };
-                        // SAFETY: both operands have slack after them; the caller vouches for the result.
-                        unsafe { run(&outer) }
-                        row += height;
+            for panels in panels.chunk_by(|a, b| self.group(a) / together == self.group(b) / together) {
+                let (low, high) = (self.group(&panels[0]), self.group(&panels[panels.len() - 1]));
+                let length = if together > 1 {
+                    (high + 1 - low) * depth
+                } else {
+                    run.len() * depth
+                };
+                for first in (0..length).step_by(STRIP) {
+                    let count = STRIP.min(length - first);
+                    let from = self.field.group_bytes(low) + segment.offset as usize + first * 4 / self.set.elements;
+                    strip.fill(self, x, xs, from, count);
+                    let (a, a_offsets) = strip.operand(x, xs, from);
+                    for panel in panels {
+                        let a = a.wrapping_add((self.group(panel) - low) * depth * 4);
+                        let rows = if together > 1 { depth } else { count };
+                        let c = dw.wrapping_add((first_row + if together > 1 { 0 } else { first }) * columns);
+                        let mut row = 0;
+                        while row < rows {
+                            let (height, run) = self.set.outer(panel.registers, rows - row);
+                            let outer = Outer {
+                                a: a.wrapping_add(row * 4),
+                                a_offsets,
+                                b: dy.start(panel),
+                                b_offsets: &dy.offsets,
+                                c: c.wrapping_add(row * columns + panel.column),
+                                c_stride: columns,
+                                rows: height.min(rows - row),
+                                columns: panel.columns,
+                                resume,
+                            };
+                            // SAFETY: both operands have slack after them; the caller vouches for the result.
+                            unsafe { run(&outer) }
+                            row += height;
+                        }
                     }
                 }
             }
-            first_row += length;
+            first_row += run.len() * depth;
         }
+    }
+
+    fn group(&self, panel: &Panel) -> usize {
+        panel.column / self.plan.width()
     }
 
     /// The same with source channels along the lanes; the result is `[outputs, taps, channels]`.
@@ -261,8 +269,15 @@ impl Job<'_> {
     unsafe fn sources(&self, x: &[u8], xs: &[usize], ys: &[usize], dw: *mut f32, resume: bool) {
         let steps = xs.len().div_ceil(self.set.elements);
         let outputs = self.plan.width();
-        let dy = self.rows_of_dy(ys, 0, outputs, outputs);
-        let dy_offsets = every(steps, outputs * 4);
+        let whole = Panel {
+            a_shift: 0,
+            column: 0,
+            columns: outputs,
+            registers: 1,
+            source: 0,
+            packed: 0,
+        };
+        let dy = Right::new(self, ys, &[whole]);
         let total: usize = self.runs.iter().map(|run| run.len() * self.plan.depth()).sum();
         let widest = self.set.widest() * self.set.lanes;
         let mut strip = Strip::new(self, steps);
@@ -279,8 +294,8 @@ impl Job<'_> {
                     let columns = widest.min(count - column);
                     let (_, run) = self.set.outer(columns.div_ceil(self.set.lanes), outputs);
                     let outer = Outer {
-                        a: dy.bytes().as_ptr(),
-                        a_offsets: &dy_offsets,
+                        a: dy.start(&whole),
+                        a_offsets: &dy.offsets,
                         b: b.wrapping_add(column * 4),
                         b_offsets,
                         c: dw.wrapping_add(first_column + first + column),
@@ -326,27 +341,82 @@ impl Job<'_> {
             first_tap += taps.len();
         }
     }
+}
 
-    /// Some channels of the output's gradient, one row of `width` units a step, zeros beyond `columns`, and slack.
-    fn rows_of_dy(&self, ys: &[usize], column: usize, columns: usize, width: usize) -> Buffer {
-        let steps = ys.len().div_ceil(self.set.elements);
-        let mut buffer = self.ctx.pool.take((steps * width + SLACK) * 4);
+/// The output's gradient for some panels: where it is, or one row of registers a step, with zeros between panels.
+struct Right<'a> {
+    dy: &'a [f32],
+    /// The rows, and where each panel begins in one, by its first column.
+    packed: Option<(Buffer, Vec<(usize, usize)>)>,
+    /// Bytes from a panel's start to each step.
+    offsets: Vec<usize>,
+}
+
+impl<'a> Right<'a> {
+    fn new(job: &Job<'a>, ys: &[usize], panels: &[Panel]) -> Self {
+        /// Rows further apart would fall into few sets of the first-level cache.
+        const WIDEST_IN_PLACE: usize = 256;
+        let (set, dy) = (job.set, job.dy);
+        let steps = ys.len().div_ceil(set.elements);
+        let full = |panel: &Panel| panel.columns == panel.registers * set.lanes;
+        let (first, last) = (panels[0], panels[panels.len() - 1]);
+        let columns = last.column + last.columns - first.column;
+        let mut right = Self {
+            dy,
+            packed: None,
+            offsets: Vec::new(),
+        };
+        if set.elements == 1 && job.plan.target_channels <= WIDEST_IN_PLACE && panels.iter().all(full) {
+            right.offsets = ys.iter().map(|offset| offset * 4).collect();
+            return right;
+        }
+        let dense = panels[..panels.len() - 1].iter().all(full);
+        let mut starts = Vec::new();
+        let mut width = 0;
+        for panel in panels {
+            starts.push((panel.column, width));
+            width += panel.registers * set.lanes;
+        }
+        let mut buffer = job.ctx.pool.take((steps * width + SLACK) * 4);
         let units = buffer.as_mut_slice::<u32>();
-        for (ys, to) in ys.chunks(self.set.elements).zip(units.chunks_exact_mut(width)) {
-            let row = |i: usize| ys.get(i).map_or(&[][..], |&y| &self.dy[y + column..][..columns]);
-            if self.set.elements == 1 {
-                to[..columns].copy_from_slice(bytemuck::cast_slice(row(0)));
+        for (ys, to) in ys.chunks(set.elements).zip(units.chunks_exact_mut(width)) {
+            if dense {
+                right.fill(set, ys, first.column, &mut to[..columns]);
+                to[columns..].fill(0);
             } else {
-                self.ctx.isa.run(PairRows {
-                    low: row(0),
-                    high: row(1),
-                    to: &mut to[..columns],
-                });
+                for (panel, &(_, start)) in panels.iter().zip(&starts) {
+                    let to = &mut to[start..][..panel.registers * set.lanes];
+                    right.fill(set, ys, panel.column, &mut to[..panel.columns]);
+                    to[panel.columns..].fill(0);
+                }
             }
-            to[columns..].fill(0);
         }
         units[steps * width..].fill(0);
-        buffer
+        right.offsets = every(steps, width * 4);
+        right.packed = Some((buffer, starts));
+        right
+    }
+
+    fn start(&self, panel: &Panel) -> *const u8 {
+        match &self.packed {
+            None => self.dy.as_ptr().wrapping_add(panel.column).cast(),
+            Some((rows, starts)) => {
+                let start = starts
+                    .binary_search_by_key(&panel.column, |start| start.0)
+                    .map_or(0, |i| starts[i].1);
+                rows.bytes().as_ptr().wrapping_add(start * 4)
+            }
+        }
+    }
+
+    fn fill(&self, set: &Set, ys: &[usize], column: usize, to: &mut [u32]) {
+        let row = |i: usize| ys.get(i).map_or(&[][..], |&y| &self.dy[y + column..][..to.len()]);
+        if set.elements == 1 {
+            to.copy_from_slice(bytemuck::cast_slice(row(0)));
+        } else {
+            let (low, high) = (row(0), row(1));
+            pair_rows(set, low, high, to);
+        }
     }
 }
 
@@ -370,10 +440,12 @@ impl Strip {
 
     fn fill(&mut self, job: &Job<'_>, x: &[u8], xs: &[usize], from: usize, count: usize) {
         let Some((buffer, _)) = &mut self.pairs else { return };
-        let units = buffer.as_mut_slice::<u32>();
-        for (xs, to) in xs.chunks(2).zip(units.chunks_exact_mut(STRIP)) {
-            let row = |i: usize| xs.get(i).map(|&at| bytemuck::cast_slice(&x[at + from..][..count * 2]));
-            interleave(job.ctx.isa, row(0).unwrap_or(&[]), row(1), &mut to[..count]);
+        for (xs, to) in xs.chunks(2).zip(buffer.as_mut_slice::<u32>().chunks_exact_mut(STRIP)) {
+            let row = |i: usize| {
+                xs.get(i)
+                    .map_or(&[][..], |&at| bytemuck::cast_slice(&x[at + from..][..count * 2]))
+            };
+            interleave(job.set, row(0), row(1), &mut to[..count]);
         }
     }
 
@@ -381,52 +453,6 @@ impl Strip {
         match &self.pairs {
             Some((buffer, offsets)) => (buffer.bytes().as_ptr(), offsets),
             None => (x.as_ptr().wrapping_add(from), xs),
-        }
-    }
-}
-
-/// Pairs of bfloat16 from two rows of them; zeros where there is no second.
-fn interleave(isa: Isa, low: &[u16], high: Option<&[u16]>, to: &mut [u32]) {
-    match high {
-        Some(high) => isa.run(Interleave { low, high, to }),
-        None => to.iter_mut().zip(low).for_each(|(to, &low)| *to = u32::from(low)),
-    }
-}
-
-struct Interleave<'a> {
-    low: &'a [u16],
-    high: &'a [u16],
-    to: &'a mut [u32],
-}
-
-impl Kernel for Interleave<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        for ((to, &low), &high) in self.to.iter_mut().zip(self.low).zip(self.high) {
-            *to = u32::from(low) | u32::from(high) << 16;
-        }
-    }
-}
-
-struct PairRows<'a> {
-    low: &'a [f32],
-    high: &'a [f32],
-    to: &'a mut [u32],
-}
-
-impl Kernel for PairRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        if self.high.is_empty() {
-            self.to.iter_mut().zip(self.low).for_each(|(to, &low)| *to = round(low));
-        } else {
-            for ((to, &low), &high) in self.to.iter_mut().zip(self.low).zip(self.high) {
-                *to = round(low) | round(high) << 16;
-            }
         }
     }
 }

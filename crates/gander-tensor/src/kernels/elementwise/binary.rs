@@ -1,4 +1,4 @@
-//! Functions of two values with NumPy's broadcasting.
+//! Functions of two values with the broadcasting of `NumPy`.
 
 use super::PART;
 use crate::{
@@ -289,6 +289,10 @@ fn run<F: Function>(
 }
 
 /// `y = op(a, b)` with both broadcast to the shape of `y`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "two operands and a result, each with its shape"
+)]
 pub(crate) fn binary(
     ctx: &Context,
     op: BinaryOp,
@@ -357,7 +361,7 @@ mod tests {
         let len = |shape: &[usize]| shape.iter().product::<usize>();
         let (a, b) = (values(len(a_shape), 1), values(len(b_shape), 2));
         for (isa, y) in on_every_isa(len(result), |ctx, y| {
-            binary(ctx, op, &a, a_shape, &b, b_shape, y, result)
+            binary(ctx, op, &a, a_shape, &b, b_shape, y, result);
         }) {
             for (i, &y) in y.iter().enumerate() {
                 let (a, b) = (

@@ -26,6 +26,8 @@ pub(super) static F32: Set = Set {
     dots: &[(8, dot::<8, 1>), (4, dot::<4, 2>), (4, dot::<4, 3>), (3, dot::<3, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    rounding: None,
+    transpose: None,
 };
 
 struct Float;

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{
-    Depthwise, Outer, Set, Tile,
+    Depthwise, Outer, Rounding, Set, Tile, convert,
     micro::{self, Vector},
 };
 
@@ -31,6 +31,8 @@ pub(super) static F32: Set = Set {
     dots: &[(6, dot::<6, 1>), (6, dot::<6, 2>), (6, dot::<6, 3>), (6, dot::<6, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    rounding: None,
+    transpose: Some(convert::transpose),
 };
 
 pub(super) static BF16: Set = Set {
@@ -64,6 +66,12 @@ pub(super) static BF16: Set = Set {
     ],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    rounding: Some(Rounding {
+        narrow: convert::narrow,
+        pair: convert::pair,
+        interleave: convert::interleave,
+    }),
+    transpose: Some(convert::transpose_rounded),
 };
 
 struct Float;

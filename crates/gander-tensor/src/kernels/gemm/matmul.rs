@@ -105,7 +105,7 @@ fn products(
         let height = height.min(g.m - first);
         let scratch = (!in_place).then(|| {
             let mut scratch = ctx.pool.take(height * units * 4);
-            copy_block(ctx, g, set, &a[i * g.m * g.k..], first, height, scratch.bytes_mut());
+            copy_block(g, set, &a[i * g.m * g.k..], first, height, scratch.bytes_mut());
             scratch
         });
         let a = scratch.as_ref().map_or_else(
@@ -144,7 +144,7 @@ fn block_rows(units: usize) -> usize {
 }
 
 /// Copies a block of rows of `a`, transposed and rounded as needed; the odd element at the end becomes zero.
-fn copy_block(ctx: &Context, g: &MatmulGeometry, set: &Set, a: &[f32], first: usize, height: usize, to: &mut [u8]) {
+fn copy_block(g: &MatmulGeometry, set: &Set, a: &[f32], first: usize, height: usize, to: &mut [u8]) {
     let units = g.k.div_ceil(set.elements);
     if units == 0 {
         return;
@@ -153,7 +153,7 @@ fn copy_block(ctx: &Context, g: &MatmulGeometry, set: &Set, a: &[f32], first: us
         let element = 4 / set.elements;
         for (row, to) in to.chunks_exact_mut(units * 4).take(height).enumerate() {
             let (to, rest) = to.split_at_mut(g.k * element);
-            copy_row(ctx.isa, set.elements, &a[(first + row) * g.k..][..g.k], to);
+            copy_row(set, &a[(first + row) * g.k..][..g.k], to);
             rest.fill(0);
         }
         return;
@@ -170,12 +170,7 @@ fn copy_block(ctx: &Context, g: &MatmulGeometry, set: &Set, a: &[f32], first: us
         for row in 0..height {
             let element = 4 / set.elements;
             let at = row * units * 4 + k * element;
-            copy_row(
-                ctx.isa,
-                set.elements,
-                &line[row * 16..][..count],
-                &mut to[at..at + count * element],
-            );
+            copy_row(set, &line[row * 16..][..count], &mut to[at..at + count * element]);
         }
     }
     if units * set.elements > g.k {

@@ -4,11 +4,7 @@ use super::{
     Segment, Set,
     drive::{Kind, Panel, packed_bytes, part},
 };
-use crate::kernels::{
-    Context,
-    isa::{Arithmetic, Isa, Kernel},
-    memory::Buffer,
-};
+use crate::kernels::{Context, memory::Buffer};
 
 /// A row of the right operand that is not there: zeros.
 pub(crate) const ZERO_ROW: usize = usize::MAX;
@@ -77,99 +73,78 @@ pub(crate) fn pack(
         if kind == Kind::Dot {
             pack_dot(set, panel, segments, &source, target);
         } else {
-            ctx.isa.run(PackTile {
-                elements: set.elements,
-                panel,
-                source: &source,
-                width,
-                target,
-            });
+            pack_tile(set, panel, &source, width, target);
         }
     });
     buffer
 }
 
-struct PackTile<'a> {
-    elements: usize,
-    panel: &'a Panel,
-    source: &'a Source<'a>,
-    width: usize,
-    target: &'a mut [u32],
-}
-
-impl Kernel for PackTile<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let columns = self.panel.columns;
-        let stride = self.source.column_stride;
-        if stride > 1 {
-            return self.transposed();
-        }
-        let row = |start: usize| match start {
-            ZERO_ROW => &[],
-            start => &self.source.values[start + self.panel.source..][..columns],
-        };
-        for (rows, target) in self
-            .source
-            .rows
-            .chunks_exact(self.elements)
-            .zip(self.target.chunks_exact_mut(self.width))
-        {
-            let even = row(rows[0]);
-            if self.elements == 1 {
-                for (to, value) in target.iter_mut().zip(even) {
-                    *to = value.to_bits();
-                }
-                target[even.len()..].fill(0);
-            } else {
-                let odd = row(rows[1]);
-                if even.len() == odd.len() {
-                    for ((to, even), odd) in target.iter_mut().zip(even).zip(odd) {
-                        *to = pair(*even, *odd);
-                    }
-                    target[even.len()..].fill(0);
-                } else {
-                    for (column, to) in target.iter_mut().enumerate() {
-                        *to = pair(
-                            even.get(column).copied().unwrap_or(0.0),
-                            odd.get(column).copied().unwrap_or(0.0),
-                        );
-                    }
-                }
-            }
+/// A chunk of rows of a panel.
+fn pack_tile(set: &Set, panel: &Panel, source: &Source<'_>, width: usize, target: &mut [u32]) {
+    if source.column_stride > 1 {
+        return pack_transposed(set, panel, source, width, target);
+    }
+    let row = |start: usize| match start {
+        ZERO_ROW => &[],
+        start => &source.values[start + panel.source..][..panel.columns],
+    };
+    for (rows, target) in source
+        .rows
+        .chunks_exact(set.elements)
+        .zip(target.chunks_exact_mut(width))
+    {
+        let first = row(rows[0]);
+        if set.elements == 1 {
+            target[..first.len()].copy_from_slice(bytemuck::cast_slice(first));
+            target[first.len()..].fill(0);
+        } else if first.is_empty() {
+            // Channels are padded at their end, so that a unit never has its second half alone.
+            target.fill(0);
+        } else {
+            pair_rows(set, first, row(rows[1]), &mut target[..first.len()]);
+            target[first.len()..].fill(0);
         }
     }
 }
 
-impl PackTile<'_> {
-    /// Rows of the panel are columns in memory: sixteen of them together, so that cache lines are used whole.
-    #[inline(always)]
-    fn transposed(self) {
-        const TOGETHER: usize = 16;
-        let Source {
-            values,
-            rows,
-            column_stride,
-        } = *self.source;
-        let value = |start: usize, at: usize| if start == ZERO_ROW { 0.0 } else { values[start + at] };
-        let step = TOGETHER * self.elements;
-        for (rows, target) in rows.chunks(step).zip(self.target.chunks_mut(TOGETHER * self.width)) {
-            for column in 0..self.width {
-                let at = self.panel.source + column * column_stride;
-                let inside = column < self.panel.columns;
-                for (rows, target) in rows
-                    .chunks_exact(self.elements)
-                    .zip(target.chunks_exact_mut(self.width))
-                {
-                    target[column] = match (inside, self.elements) {
-                        (false, _) => 0,
-                        (true, 1) => value(rows[0], at).to_bits(),
-                        (true, _) => pair(value(rows[0], at), value(rows[1], at)),
-                    };
+/// Rows of the panel are columns in memory: sixteen units of them together, so that cache lines are used whole.
+fn pack_transposed(set: &Set, panel: &Panel, source: &Source<'_>, width: usize, target: &mut [u32]) {
+    const TOGETHER: usize = 16;
+    let Source {
+        values,
+        rows,
+        column_stride,
+    } = *source;
+    let value = |start: usize, at: usize| if start == ZERO_ROW { 0.0 } else { values[start + at] };
+    let step = TOGETHER * set.elements;
+    for (rows, target) in rows.chunks(step).zip(target.chunks_mut(TOGETHER * width)) {
+        let together = rows.len() == step && rows.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1]));
+        let mut column = 0;
+        while column < width {
+            let at = panel.source + column * column_stride;
+            if let Some(transpose) = set.transpose
+                && together
+                && column + TOGETHER <= panel.columns
+            {
+                let last = rows[0] + at + (TOGETHER - 1) * column_stride + step;
+                assert!(last <= values.len() && target.len() == TOGETHER * width);
+                // SAFETY: the last column ends within the values, and the target holds sixteen whole rows.
+                unsafe {
+                    let from = values.as_ptr().add(rows[0] + at);
+                    transpose(from, column_stride, target.as_mut_ptr().add(column), width);
                 }
+                column += TOGETHER;
+                continue;
             }
+            let inside = column < panel.columns;
+            for (rows, target) in rows.chunks_exact(set.elements).zip(target.chunks_exact_mut(width)) {
+                target[column] = match (inside, set.elements) {
+                    (false, _) => 0,
+                    (true, 1) => value(rows[0], at).to_bits(),
+                    (true, _) => pair(value(rows[0], at), value(rows[1], at)),
+                };
+            }
+            column += 1;
         }
     }
 }
@@ -202,44 +177,49 @@ fn pack_dot(set: &Set, panel: &Panel, segments: &[Segment], source: &Source<'_>,
 }
 
 /// The bits of the nearest bfloat16, ties to even; not a number stays so.
-#[inline(always)]
-pub(crate) fn round(value: f32) -> u32 {
+fn round(value: f32) -> u32 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     if value.is_nan() { (bits >> 16) | 0x40 } else { rounded }
 }
 
 /// Two bfloat16 in a unit, the first in the low half.
-#[inline(always)]
-pub(crate) fn pair(low: f32, high: f32) -> u32 {
+fn pair(low: f32, high: f32) -> u32 {
     round(low) | round(high) << 16
 }
 
 /// Copies values into a row of units: as they are, or rounded to bfloat16.
-pub(crate) fn copy_row(isa: Isa, elements: usize, from: &[f32], to: &mut [u8]) {
-    if elements == 1 {
-        to.copy_from_slice(bytemuck::cast_slice(from));
-    } else {
-        isa.run(Narrow {
-            from,
-            to: bytemuck::cast_slice_mut(to),
-        });
+pub(crate) fn copy_row(set: &Set, from: &[f32], to: &mut [u8]) {
+    if set.elements == 1 {
+        return to.copy_from_slice(bytemuck::cast_slice(from));
+    }
+    let to = bytemuck::cast_slice_mut(to);
+    match &set.rounding {
+        // SAFETY: the set's instructions are available.
+        Some(rounding) => unsafe { (rounding.narrow)(from, to) },
+        None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = round(from) as u16),
     }
 }
 
-struct Narrow<'a> {
-    from: &'a [f32],
-    to: &'a mut [u16],
+/// Units whose first halves are `low` and whose second halves are `high`, or zeros where that is empty.
+pub(crate) fn pair_rows(set: &Set, low: &[f32], high: &[f32], to: &mut [u32]) {
+    if let Some(rounding) = &set.rounding {
+        // SAFETY: the set's instructions are available.
+        return unsafe { (rounding.pair)(low, high, to) };
+    }
+    for (i, (to, &low)) in to.iter_mut().zip(low).enumerate() {
+        *to = pair(low, high.get(i).copied().unwrap_or(0.0));
+    }
 }
 
-impl Kernel for Narrow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        for (to, &from) in self.to.iter_mut().zip(self.from) {
-            *to = round(from) as u16;
-        }
+/// The same for values that are bfloat16 already.
+pub(crate) fn interleave(set: &Set, low: &[u16], high: &[u16], to: &mut [u32]) {
+    if let Some(rounding) = &set.rounding {
+        // SAFETY: the set's instructions are available.
+        return unsafe { (rounding.interleave)(low, high, to) };
+    }
+    for (i, (to, &low)) in to.iter_mut().zip(low).enumerate() {
+        *to = u32::from(low) | u32::from(high.get(i).copied().unwrap_or(0)) << 16;
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) static PLAIN: Set = Set {
     ],
     depthwise: (4, 1, depthwise::<false, 4, 1>),
     depthwise_outer: (4, depthwise_outer::<false, 4>),
+    rounding: None,
+    transpose: None,
 };
 
 /// Thirty-two registers of four lanes: two make one of the registers here.
@@ -53,6 +55,8 @@ pub(super) static NEON: Set = Set {
     ],
     depthwise: (4, 2, depthwise::<true, 4, 2>),
     depthwise_outer: (8, depthwise_outer::<true, 8>),
+    rounding: None,
+    transpose: None,
 };
 
 struct Float<const FUSED: bool>;

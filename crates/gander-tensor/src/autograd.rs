@@ -1,0 +1,219 @@
+//! Gradients as a function.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use crate::{Array, Device, Error, Result, Shape, Tensor, TensorId, tensor::Origin, trace};
+
+/// One semantic operation: what is recorded for gradients, summaries and export.
+///
+/// The forward pass computes on a device; the backward pass is written in operations on tensors, so that it can be
+/// differentiated again.
+pub trait Operation: Debug + Send + Sync + 'static {
+    /// The field's name for it.
+    fn name(&self) -> &'static str;
+
+    /// Its settings, for summaries and export.
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The value.
+    fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array>;
+
+    /// The gradient of each input that `call.needs`, from that of the output; `None` where it is zero everywhere.
+    fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
+
+    /// Multiplications and additions of the direct algorithm.
+    fn flops(&self, inputs: &[&Shape], output: &Shape) -> u64 {
+        let _ = inputs;
+        output.num_elements() as u64
+    }
+}
+
+/// One use of an operation, for its backward rule.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The operands.
+    pub inputs: &'a [Tensor],
+    /// The result.
+    pub output: &'a Tensor,
+    /// Which operands want a gradient.
+    pub needs: &'a [bool],
+    /// Whether the gradient will itself be differentiated.
+    pub create_graph: bool,
+}
+
+impl Call<'_> {
+    /// The gradient of one input, computed only if wanted.
+    pub fn want(&self, input: usize, gradient: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
+        self.needs[input].then(gradient).transpose()
+    }
+}
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs `body` with recording switched to `on`, and back at the end, also after a panic.
+fn with_recording<T>(on: bool, body: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RECORDING.set(self.0);
+        }
+    }
+    let _restore = Restore(RECORDING.replace(on));
+    body()
+}
+
+/// Runs `body` without recording what gradients would need.
+pub fn no_grad<T>(body: impl FnOnce() -> T) -> T {
+    with_recording(false, body)
+}
+
+/// Computes an operation and records it where gradients are wanted.
+pub fn apply(operation: impl Operation, inputs: &[&Tensor]) -> Result<Tensor> {
+    let device = inputs[0].device();
+    for other in &inputs[1..] {
+        if !Arc::ptr_eq(device, other.device()) {
+            let (left, right) = (device.name(), other.device().name());
+            return Err(Error::DeviceMismatch { op: operation.name(), left, right });
+        }
+    }
+    let arrays: Vec<&Array> = inputs.iter().map(|input| input.array()).collect();
+    let array = operation.forward(device.as_ref(), &arrays)?;
+    let watched = RECORDING.get() && array.dtype().is_float() && inputs.iter().any(|input| input.requires_grad());
+    let tracing = trace::is_active();
+    if !watched && !tracing {
+        return Ok(Tensor::from_array(array, device));
+    }
+    let operation: Arc<dyn Operation> = Arc::new(operation);
+    let origin = watched.then(|| Origin {
+        operation: Arc::clone(&operation),
+        inputs: inputs.iter().map(|&input| input.clone()).collect(),
+    });
+    let output = Tensor::new(array, device, watched, origin);
+    if tracing {
+        trace::record(&operation, inputs, &output);
+    }
+    Ok(output)
+}
+
+/// How gradients are computed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GradOptions {
+    /// Record the gradients themselves, so that they can be differentiated again.
+    pub create_graph: bool,
+    /// What an input gets that no output depends on.
+    pub unused: Unused,
+}
+
+/// What an input gets that no output depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unused {
+    /// [`Error::NoPath`].
+    #[default]
+    Error,
+    /// Zeros of its shape.
+    Zeros,
+}
+
+/// The gradients of the sum of all `outputs` with respect to each of `inputs`.
+///
+/// Only what lies between the two is computed. Inputs may be leaves ([`Tensor::watch`]) or values on the way.
+///
+/// # Errors
+/// [`Error::NoPath`] if no output depends on an input, unless [`Unused::Zeros`] is chosen.
+pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Result<Vec<Tensor>> {
+    with_recording(options.create_graph, || {
+        let mut gradients = backward(outputs, inputs, options.create_graph)?;
+        inputs
+            .iter()
+            .enumerate()
+            .map(|(input_index, input)| match (gradients.remove(&input.id()), options.unused) {
+                (Some(gradient), _) => {
+                    // The same input may stand in the list twice.
+                    gradients.insert(input.id(), gradient.clone());
+                    Ok(gradient)
+                }
+                (None, Unused::Zeros) => Tensor::zeros(input.shape(), input.device()),
+                (None, Unused::Error) => Err(Error::NoPath { input_index }),
+            })
+            .collect()
+    })
+}
+
+/// Walks the graph from its newest tensor to its oldest, keeping the finished gradients of `inputs`.
+fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Result<HashMap<TensorId, Tensor>> {
+    let leads = Leads::find(outputs, inputs);
+    let mut pending: BTreeMap<TensorId, (Tensor, Tensor)> = BTreeMap::new();
+    for &output in outputs {
+        if leads.contains(output) {
+            let seed = Tensor::ones(output.shape(), output.device())?;
+            accumulate(&mut pending, output, seed)?;
+        }
+    }
+    let mut finished = HashMap::new();
+    while let Some((id, (tensor, gradient))) = pending.pop_last() {
+        if inputs.iter().any(|input| input.id() == id) {
+            finished.insert(id, gradient.clone());
+        }
+        let Some(origin) = tensor.origin() else { continue };
+        let needs: Vec<bool> = origin.inputs.iter().map(|input| leads.contains(input)).collect();
+        if !needs.contains(&true) {
+            continue;
+        }
+        let call = Call { inputs: &origin.inputs, output: &tensor, needs: &needs, create_graph };
+        let gradients = origin.operation.backward(&call, &gradient)?;
+        debug_assert_eq!(gradients.len(), origin.inputs.len(), "{}", origin.operation.name());
+        for ((input, gradient), needed) in origin.inputs.iter().zip(gradients).zip(&needs) {
+            if let (Some(gradient), true) = (gradient, needed) {
+                debug_assert_eq!(gradient.shape(), input.shape(), "{}", origin.operation.name());
+                accumulate(&mut pending, input, gradient)?;
+            }
+        }
+    }
+    Ok(finished)
+}
+
+fn accumulate(pending: &mut BTreeMap<TensorId, (Tensor, Tensor)>, of: &Tensor, gradient: Tensor) -> Result<()> {
+    let sum = match pending.remove(&of.id()) {
+        Some((_, other)) => other.add(&gradient)?,
+        None => gradient,
+    };
+    pending.insert(of.id(), (of.clone(), sum));
+    Ok(())
+}
+
+/// The tensors from which a path leads to one of the inputs.
+struct Leads(HashMap<TensorId, bool>);
+
+impl Leads {
+    fn find(outputs: &[&Tensor], inputs: &[&Tensor]) -> Self {
+        let mut known: HashMap<TensorId, bool> = inputs.iter().map(|input| (input.id(), true)).collect();
+        let mut visited = std::collections::HashSet::new();
+        // Depth first with a stack of its own: graphs of penalties are deep.
+        let mut stack: Vec<(Tensor, bool)> = outputs.iter().map(|&output| (output.clone(), false)).collect();
+        while let Some((tensor, expanded)) = stack.pop() {
+            let children = tensor.origin().map_or(&[][..], |origin| &origin.inputs);
+            if expanded {
+                let leads = children.iter().any(|child| known.get(&child.id()).copied().unwrap_or(false));
+                let entry = known.entry(tensor.id()).or_insert(false);
+                *entry |= leads;
+            } else if visited.insert(tensor.id()) {
+                stack.push((tensor.clone(), true));
+                stack.extend(children.iter().filter(|child| child.requires_grad()).map(|child| (child.clone(), false)));
+            }
+        }
+        Self(known)
+    }
+
+    fn contains(&self, tensor: &Tensor) -> bool {
+        self.0.get(&tensor.id()).copied().unwrap_or(false)
+    }
+}
