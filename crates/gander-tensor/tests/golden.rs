@@ -174,8 +174,6 @@ fn devices() -> Vec<(DeviceRef, f64)> {
     let sets = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable]
         .into_iter()
         .filter(|isa| isa.available());
-    let bf16 = CpuOptions { precision: Precision::Bf16, ..CpuOptions::default() };
-    let bf16 = (Cpu::with_options(bf16).expect("the processor"), 2e-2);
     let processors = sets.map(|isa| {
         let options = CpuOptions {
             isa: Some(isa),
@@ -183,7 +181,7 @@ fn devices() -> Vec<(DeviceRef, f64)> {
         };
         (Cpu::with_options(options).expect("an available instruction set"), 1e-5)
     });
-    [(Reference::shared(), 1e-6)].into_iter().chain(processors).chain([bf16]).collect()
+    [(Reference::shared(), 1e-6)].into_iter().chain(processors).collect()
 }
 
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
