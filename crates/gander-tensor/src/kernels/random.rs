@@ -123,8 +123,13 @@ impl<D: Distribution> Kernel for Fill<'_, D> {
 fn fill<D: Distribution>(ctx: &Context, key: u64, counter: u64, out: &mut [f32]) {
     ctx.threads.for_each_part(out, PART, |index, out| {
         let first_block = (index * PART / 4) as u64;
-        ctx.isa.run(Fill::<D> { key, counter, first_block, out, distribution: PhantomData });
-    });
+        ctx.isa.run(Fill::<D> {
+            key,
+            counter,
+            first_block,
+            out,
+            distribution: PhantomData,
+        });
     });
 }
 

@@ -212,7 +212,7 @@ fn run_blocks<C: Combine>(ctx: &Context, cut: Cut, x: &[f32], y: &mut [f32]) {
                 units,
                 x,
                 y,
-                combine,
+                combine: PhantomData::<C>,
             });
         });
 }

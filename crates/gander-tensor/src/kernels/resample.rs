@@ -105,13 +105,7 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Self {
-            map,
-            runs,
-            inner,
-            ref columns,
-            ..
-        } = self;
+        let (map, runs, inner, columns) = (self.map, self.runs, self.inner, &self.columns);
         let mut row = self.positions.start;
         let mut run = runs.partition_point(|run| run.start <= row % map.out_len) - 1;
         while row < self.positions.end {
