@@ -72,3 +72,59 @@ impl Init {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::Reference;
+
+    use super::*;
+
+    /// Mean, standard deviation and largest magnitude.
+    fn statistics(init: Init, shape: &[usize]) -> [f32; 3] {
+        let tensor = init
+            .tensor(RandomKey::from_seed(7), &shape.into(), &Reference::shared())
+            .unwrap();
+        assert_eq!(tensor.shape()[..], *shape);
+        let values = tensor.to_vec().unwrap();
+        let count = values.len() as f32;
+        let mean = values.iter().sum::<f32>() / count;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
+        [
+            mean,
+            variance.sqrt(),
+            values.iter().fold(0.0, |most, value| value.abs().max(most)),
+        ]
+    }
+
+    fn assert_near(got: f32, expected: f32, tolerance: f32) {
+        assert!((got - expected).abs() < tolerance, "{got} instead of {expected}");
+    }
+
+    #[test]
+    fn constants_are_constant() {
+        assert_eq!(statistics(Init::ONES, &[5]), [1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn normal_has_its_mean_and_deviation() {
+        let [mean, std, _] = statistics(Init::Normal { mean: 1.0, std: 0.02 }, &[20_000]);
+        assert_near(mean, 1.0, 1e-3);
+        assert_near(std, 0.02, 1e-3);
+    }
+
+    #[test]
+    fn fan_in_counts_taps_and_input_channels() {
+        let [mean, std, _] = statistics(Init::FanIn { gain: 2.0 }, &[3, 3, 16, 100]);
+        assert_near(mean, 0.0, 5e-3);
+        assert_near(std, 2.0 / 12.0, 5e-3);
+    }
+
+    #[test]
+    fn xavier_counts_both_fans() {
+        let [_, std, most] = statistics(Init::Xavier, &[3, 3, 16, 32]);
+        let limit = (6.0f32 / (9.0 * 48.0)).sqrt();
+        assert!(most <= limit, "{most} above {limit}");
+        // A uniform distribution's standard deviation.
+        assert_near(std, limit / 3.0f32.sqrt(), 2e-3);
+    }
+}

@@ -217,3 +217,153 @@ impl<'a> Scope<'a> {
         Ok(parameter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{Cpu, GradOptions, Reference, grad};
+
+    use super::*;
+
+    fn tensor(values: &[f32], device: &DeviceRef) -> Tensor {
+        Tensor::from_slice(values, [values.len()], device).unwrap()
+    }
+
+    /// A network of one weight and one buffer, both of one value.
+    fn network(weight: f32, buffer: f32, device: &DeviceRef) -> Parameters {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), device);
+        scope
+            .child("layer")
+            .weight("weight", [1], Init::Constant(weight))
+            .unwrap();
+        scope
+            .child("layer")
+            .buffer("buffer", [1], Init::Constant(buffer))
+            .unwrap();
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f32> {
+        parameters
+            .iter()
+            .map(|parameter| parameter.get().item().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn names_hold_the_way_to_them() {
+        let parameters = network(1.0, 2.0, &Reference::shared());
+        assert_eq!(
+            parameters.iter().map(Parameter::name).collect::<Vec<_>>(),
+            ["layer.weight", "layer.buffer"]
+        );
+        assert_eq!(parameters.num_weights(), 1);
+        assert!(
+            parameters
+                .get("layer.weight")
+                .is_some_and(|weight| weight.get().requires_grad())
+        );
+        assert!(
+            parameters
+                .get("layer.buffer")
+                .is_some_and(|buffer| !buffer.get().requires_grad())
+        );
+        assert!(parameters.get("weight").is_none());
+    }
+
+    #[test]
+    fn first_values_depend_on_the_name() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        let [a, b] = ["a", "b"].map(|name| scope.weight(name, [4], Init::normal(1.0)).unwrap());
+        assert_ne!(a.get().to_vec().unwrap(), b.get().to_vec().unwrap());
+        let mut alone = Parameters::default();
+        let again = Scope::new(&mut alone, RandomKey::from_seed(1), &device)
+            .weight("b", [4], Init::normal(1.0))
+            .unwrap();
+        assert_eq!(again.get().to_vec().unwrap(), b.get().to_vec().unwrap());
+    }
+
+    #[test]
+    fn shapes_stay() {
+        let device = Reference::shared();
+        let parameters = network(1.0, 2.0, &device);
+        let weight = parameters.get("layer.weight").unwrap();
+        assert!(matches!(
+            weight.set(&tensor(&[1.0, 2.0], &device)),
+            Err(Error::InvalidShape { .. })
+        ));
+        weight.set(&tensor(&[5.0], &device)).unwrap();
+        assert_eq!(values(&parameters), [5.0, 2.0]);
+    }
+
+    /// 10 + (1 − 0.75) · (2 − 10) = 8 and −4 + 0.25 · (4 + 4) = −2.
+    #[test]
+    fn averages_move_weights_and_buffers() {
+        let device = Reference::shared();
+        let (average, current) = (network(10.0, -4.0, &device), network(2.0, 4.0, &device));
+        average.average_towards(&current, 0.75).unwrap();
+        assert_eq!(values(&average), [8.0, -2.0]);
+        assert_eq!(values(&current), [2.0, 4.0]);
+    }
+
+    #[test]
+    fn copies_are_independent() {
+        let device = Cpu::shared();
+        let (copy, original) = (network(0.0, 0.0, &device), network(2.0, 4.0, &device));
+        copy.copy_from(&original).unwrap();
+        let other = network(0.0, 0.0, &device);
+        copy.average_towards(&other, 0.5).unwrap();
+        assert_eq!((values(&copy), values(&original)), (vec![1.0, 2.0], vec![2.0, 4.0]));
+    }
+
+    fn halve(parameter: &Parameter) {
+        let zero = tensor(&[0.0], parameter.get().device());
+        parameter
+            .update(|array| zero.device().lerp(array, zero.array(), 0.5))
+            .unwrap();
+    }
+
+    #[test]
+    fn updates_reuse_memory_that_no_graph_holds() {
+        let device = Cpu::shared();
+        let parameters = network(8.0, 0.0, &device);
+        let weight = parameters.get("layer.weight").unwrap();
+        let memory = || Arc::as_ptr(weight.get().array().storage()).cast::<()>();
+        let before = memory();
+        halve(weight);
+        assert_eq!((memory(), weight.get().item().unwrap()), (before, 4.0));
+
+        let held = weight.get();
+        let loss = held.square().unwrap();
+        halve(weight);
+        assert_ne!(memory(), before);
+        assert_eq!(weight.get().item().unwrap(), 2.0);
+        assert_eq!(
+            grad(&[&loss], &[&held], GradOptions::default()).unwrap()[0]
+                .item()
+                .unwrap(),
+            8.0
+        );
+    }
+
+    #[test]
+    fn a_failed_update_keeps_the_value() {
+        let device = Reference::shared();
+        let parameters = network(3.0, 0.0, &device);
+        let refuse = || Error::InvalidArgument {
+            op: "test",
+            argument: "none",
+            value: String::new(),
+        };
+        assert!(
+            parameters
+                .get("layer.weight")
+                .unwrap()
+                .update(|_| Err(refuse()))
+                .is_err()
+        );
+        assert_eq!(values(&parameters), [3.0, 0.0]);
+    }
+}

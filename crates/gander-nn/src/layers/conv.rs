@@ -137,3 +137,91 @@ impl ConvTranspose {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{Activation, RandomKey, Reference};
+
+    use super::*;
+    use crate::Parameters;
+
+    fn config(kernel: usize, stride: usize, groups: usize) -> ConvConfig {
+        let options = ConvOptions {
+            stride,
+            padding: 1,
+            groups,
+            ..ConvOptions::default()
+        };
+        ConvConfig {
+            options,
+            ..ConvConfig::new(4, 6, kernel)
+        }
+    }
+
+    #[test]
+    fn sides_follow_stride_and_kernel() {
+        let device = Reference::shared();
+        let x = Tensor::ones([2, 8, 10, 4], &device).unwrap();
+        for (config, expected) in [(config(3, 1, 2), [2, 8, 10, 6]), (config(4, 2, 1), [2, 4, 5, 6])] {
+            let mut parameters = Parameters::default();
+            let layer = config
+                .init(&mut Scope::new(&mut parameters, RandomKey::from_seed(1), &device))
+                .unwrap();
+            assert_eq!(layer.forward(&x, Mode::Train).unwrap().shape()[..], expected);
+        }
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        let layer = config(4, 2, 1).init_transpose(&mut scope).unwrap();
+        assert_eq!(layer.forward(&x).unwrap().shape()[..], [2, 16, 20, 6]);
+    }
+
+    /// All weights ½, bias 1, two input channels of ones: 9 · 2 · ½ + 1 in the middle, 4 · 2 · ½ + 1 in a corner.
+    #[test]
+    fn values_by_hand() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let config = ConvConfig {
+            options: ConvOptions {
+                padding: 1,
+                ..ConvOptions::default()
+            },
+            init: Init::Constant(0.5),
+            bias: Some(Init::ONES),
+            ..ConvConfig::new(2, 1, 3)
+        };
+        let layer = config
+            .init(&mut Scope::new(&mut parameters, RandomKey::from_seed(1), &device))
+            .unwrap();
+        let y = layer
+            .forward(&Tensor::ones([1, 3, 3, 2], &device).unwrap(), Mode::Train)
+            .unwrap();
+        assert_eq!(y.to_vec().unwrap(), [5.0, 7.0, 5.0, 7.0, 10.0, 7.0, 5.0, 7.0, 5.0]);
+    }
+
+    #[test]
+    fn activation_and_one_or_three_axes() {
+        let device = Reference::shared();
+        let options = ConvOptions {
+            activation: Activation::Relu,
+            ..ConvOptions::default()
+        };
+        for axes in [1, 3] {
+            let mut parameters = Parameters::default();
+            let config = ConvConfig {
+                axes,
+                options,
+                bias: Some(Init::Constant(-1e3)),
+                ..ConvConfig::new(2, 3, 2)
+            };
+            let layer = config
+                .init(&mut Scope::new(&mut parameters, RandomKey::from_seed(1), &device))
+                .unwrap();
+            let mut shape = vec![4; axes + 2];
+            (shape[0], shape[axes + 1]) = (1, 2);
+            let y = layer
+                .forward(&Tensor::ones(shape, &device).unwrap(), Mode::Train)
+                .unwrap();
+            assert_eq!(y.to_vec().unwrap(), vec![0.0; 3 * 3usize.pow(axes as u32)]);
+        }
+    }
+}

@@ -37,3 +37,30 @@ impl Embedding {
         table.gather_rows(labels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{RandomKey, Reference};
+
+    use super::*;
+    use crate::Parameters;
+
+    #[test]
+    fn labels_pick_rows() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        let plain = Embedding::new(3, 2, Init::normal(1.0), &mut scope.child("plain")).unwrap();
+        let spectral = Embedding::new_spectral(3, 2, Init::normal(1.0), &mut scope.child("spectral")).unwrap();
+        let labels = Tensor::from_u32(&[2, 0], [2], &device).unwrap();
+        let table = parameters.get("plain.weight").unwrap().get().to_vec().unwrap();
+        let rows = plain.forward(&labels, Mode::Train).unwrap().to_vec().unwrap();
+        assert_eq!(rows, [table[4], table[5], table[0], table[1]]);
+        assert_eq!(spectral.forward(&labels, Mode::Train).unwrap().shape()[..], [2, 2]);
+        assert!(
+            plain
+                .forward(&Tensor::from_u32(&[3], [1], &device).unwrap(), Mode::Train)
+                .is_err()
+        );
+    }
+}

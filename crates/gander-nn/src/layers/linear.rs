@@ -79,3 +79,33 @@ impl Linear {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{RandomKey, Reference};
+
+    use super::*;
+    use crate::Parameters;
+
+    #[test]
+    fn values_by_hand() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let config = LinearConfig {
+            activation: Activation::LeakyRelu(0.5),
+            ..LinearConfig::new(2, 2)
+        };
+        let layer = config
+            .init(&mut Scope::new(&mut parameters, RandomKey::from_seed(1), &device))
+            .unwrap();
+        let set = |name: &str, values: &[f32], shape: &[usize]| {
+            let value = Tensor::from_slice(values, shape, &device).unwrap();
+            parameters.get(name).unwrap().set(&value).unwrap();
+        };
+        set("weight", &[1.0, 2.0, 3.0, -4.0], &[2, 2]);
+        set("bias", &[10.0, 1.0], &[2]);
+        let x = Tensor::from_slice(&[1.0, 1.0], [1, 2], &device).unwrap();
+        // 1 + 3 + 10, and half of 2 − 4 + 1.
+        assert_eq!(layer.forward(&x, Mode::Train).unwrap().to_vec().unwrap(), [14.0, -0.5]);
+    }
+}

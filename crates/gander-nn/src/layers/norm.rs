@@ -87,3 +87,52 @@ impl BatchNorm {
         Ok(y)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{RandomKey, Reference};
+
+    use super::*;
+    use crate::Parameters;
+
+    fn assert_close(got: &Tensor, expected: &[f64]) {
+        for (index, (got, expected)) in got.to_vec_f64().unwrap().iter().zip(expected).enumerate() {
+            assert!(
+                (got - expected).abs() < 1e-4,
+                "index {index}: {got} instead of {expected}"
+            );
+        }
+    }
+
+    /// Values 0, 2, 4 of one channel: mean 2, variance 8/3 with three, 4 with two degrees of freedom.
+    #[test]
+    fn statistics_by_hand() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        let layer = BatchNormConfig::new(1, Activation::Relu).init(&mut scope).unwrap();
+        let x = Tensor::from_slice(&[0.0, 2.0, 4.0], [3, 1, 1, 1], &device).unwrap();
+        let running = |name: &str| parameters.get(name).unwrap().get();
+
+        let normalized = [0.0, 0.0, 2.0 / (8.0f64 / 3.0).sqrt()];
+        assert_close(&layer.forward(&x, Mode::Frozen).unwrap(), &normalized);
+        assert_close(&running("running_mean"), &[0.0]);
+
+        assert_close(&layer.forward(&x, Mode::Train).unwrap(), &normalized);
+        assert_close(&running("running_mean"), &[0.2]);
+        assert_close(&running("running_var"), &[0.9 + 0.4]);
+
+        let with_running = [0.0, 1.8 / 1.3f64.sqrt(), 3.8 / 1.3f64.sqrt()];
+        assert_close(&layer.forward(&x, Mode::Evaluate).unwrap(), &with_running);
+        assert_close(&running("running_mean"), &[0.2]);
+    }
+
+    #[test]
+    fn only_scale_and_shift_are_learned() {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &Reference::shared());
+        BatchNormConfig::new(3, Activation::Identity).init(&mut scope).unwrap();
+        let learned: Vec<_> = parameters.weights().map(crate::Parameter::name).collect();
+        assert_eq!(learned, ["weight", "bias"]);
+    }
+}

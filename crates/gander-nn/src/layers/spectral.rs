@@ -61,3 +61,69 @@ fn transposed_right() -> MatmulOptions {
 fn unit(vector: &Tensor) -> Result<Tensor> {
     vector.div(&vector.square()?.sum_all()?.sqrt()?.add_scalar(SpectralNorm::EPS)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{GradOptions, RandomKey, Reference, grad};
+
+    use super::*;
+    use crate::Parameters;
+
+    /// A weight with singular values 3 and ½, and its normalization.
+    fn case() -> (Parameters, Parameter, SpectralNorm) {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        let weight = scope.weight("weight", [1, 3, 2], Init::ZEROS).unwrap();
+        weight
+            .set(&Tensor::from_slice(&[0.0, 3.0, 0.5, 0.0, 0.0, 0.0], [1, 3, 2], &device).unwrap())
+            .unwrap();
+        let spectral = SpectralNorm::new(&weight, &mut scope).unwrap();
+        (parameters, weight, spectral)
+    }
+
+    #[test]
+    fn iterations_find_the_largest_singular_value() {
+        let (_, weight, spectral) = case();
+        let largest = |mode| {
+            let values = spectral.normalized(&weight.get(), mode).unwrap().to_vec().unwrap();
+            values[1]
+        };
+        for _ in 0..10 {
+            largest(Mode::Train);
+        }
+        assert!((largest(Mode::Evaluate) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn only_training_moves_the_vector() {
+        let (parameters, weight, spectral) = case();
+        let u = || parameters.get("spectral_u").unwrap().get().to_vec().unwrap();
+        let before = u();
+        for mode in [Mode::Evaluate, Mode::Frozen] {
+            spectral.normalized(&weight.get(), mode).unwrap();
+            assert_eq!(u(), before, "{mode:?}");
+        }
+        spectral.normalized(&weight.get(), Mode::Train).unwrap();
+        assert_ne!(u(), before);
+    }
+
+    /// `W / σ(W)` does not change with the length of `W`, so its gradient is orthogonal to `W`.
+    #[test]
+    fn gradients_pass_through_the_singular_value() {
+        let (_, weight, spectral) = case();
+        (0..20).for_each(|_| drop(spectral.normalized(&weight.get(), Mode::Train)));
+        let w = weight.get();
+        let loss = spectral
+            .normalized(&w, Mode::Frozen)
+            .unwrap()
+            .add_scalar(0.3)
+            .unwrap()
+            .square()
+            .unwrap();
+        let slope = grad(&[&loss], &[&w], GradOptions::default()).unwrap().remove(0);
+        assert!(slope.to_vec().unwrap().iter().any(|value| value.abs() > 1e-3));
+        let along = slope.mul(&w).unwrap().sum_all().unwrap().to_vec_f64().unwrap()[0];
+        assert!(along.abs() < 1e-9, "{along}");
+    }
+}

@@ -72,7 +72,18 @@ impl Adam {
     }
 
     /// One step. `gradients` stand in the order of [`Parameters::weights`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there is not one gradient for each weight.
     pub fn step(&mut self, parameters: &Parameters, gradients: Vec<Tensor>) -> Result<()> {
+        if gradients.len() != self.moments.len() {
+            let value = format!("{} for {} weights", gradients.len(), self.moments.len());
+            return Err(Error::InvalidArgument {
+                op: "adam",
+                argument: "gradients",
+                value,
+            });
+        }
         let AdamConfig { lr, beta1, beta2, eps } = self.config;
         self.steps += 1;
         self.decays[0] *= f64::from(beta1);
@@ -141,5 +152,106 @@ impl Adam {
         }
         (self.steps, self.decays) = (steps, decays);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::{RandomKey, Reference};
+
+    use super::*;
+    use crate::{Init, Scope};
+
+    const CONFIG: AdamConfig = AdamConfig {
+        lr: 0.1,
+        beta1: 0.5,
+        beta2: 0.75,
+        eps: 1e-8,
+    };
+
+    /// Two weights that begin at one, the second learning at half the rate.
+    fn network(device: &DeviceRef) -> Parameters {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), device);
+        scope.weight("full", [1], Init::ONES).unwrap();
+        scope.weight_with_lr("half", [1], Init::ONES, 0.5).unwrap();
+        parameters
+    }
+
+    fn gradients(values: [f32; 2], device: &DeviceRef) -> Vec<Tensor> {
+        values.map(|value| Tensor::full(value, [1], device).unwrap()).into()
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f64> {
+        parameters
+            .iter()
+            .map(|weight| weight.get().to_vec_f64().unwrap()[0])
+            .collect()
+    }
+
+    fn assert_close(got: &[f64], expected: &[f64]) {
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{got} instead of {expected}");
+        }
+    }
+
+    /// Gradients 2, then −1.
+    ///
+    /// Step 1: m = 1, v = 1; corrected 1/½ = 2 and 1/¼ = 4; w = 1 − 0.1 · 2/2 = 0.9.
+    /// Step 2: m = 0, v = 0.75 + 0.25 = 1; m = ½ · 1 − ½ = 0, so w stays.
+    /// Gradient 1 in a third step: m = ½, v = 0.75 + 0.25 = 1; corrected ½ / 0.875 = 4/7 and 1 / (37/64) = 64/37.
+    #[test]
+    fn steps_by_hand() {
+        let device = Reference::shared();
+        let parameters = network(&device);
+        let mut adam = Adam::new(CONFIG, &parameters).unwrap();
+        adam.step(&parameters, gradients([2.0, 2.0], &device)).unwrap();
+        assert_close(&values(&parameters), &[0.9, 0.95]);
+        adam.step(&parameters, gradients([-1.0, -1.0], &device)).unwrap();
+        assert_close(&values(&parameters), &[0.9, 0.95]);
+        adam.step(&parameters, gradients([1.0, 1.0], &device)).unwrap();
+        let move_by = 0.1 * (4.0 / 7.0) / (64.0f64 / 37.0).sqrt();
+        assert_close(&values(&parameters), &[0.9 - move_by, 0.95 - move_by / 2.0]);
+    }
+
+    #[test]
+    fn a_restored_state_goes_on_the_same_way() {
+        let device = Reference::shared();
+        let (parameters, copy) = (network(&device), network(&device));
+        let mut adam = Adam::new(CONFIG, &parameters).unwrap();
+        adam.step(&parameters, gradients([2.0, -3.0], &device)).unwrap();
+        copy.copy_from(&parameters).unwrap();
+        let mut restored = Adam::new(CONFIG, &copy).unwrap();
+        restored.restore(&adam.to_map(), adam.counters()).unwrap();
+        for (adam, parameters) in [(&mut adam, &parameters), (&mut restored, &copy)] {
+            adam.step(parameters, gradients([1.0, 1.0], &device)).unwrap();
+        }
+        assert_eq!(values(&parameters), values(&copy));
+    }
+
+    #[test]
+    fn a_state_of_another_network_is_refused() {
+        let device = Reference::shared();
+        let parameters = network(&device);
+        let mut adam = Adam::new(CONFIG, &parameters).unwrap();
+        let mut state = adam.to_map();
+        state.remove("square.half");
+        let error = adam
+            .restore(&state, (1, [0.5; 2]))
+            .expect_err("a moment is missing")
+            .to_string();
+        assert_eq!(error, "adam: state out of range: square.half");
+    }
+
+    #[test]
+    fn a_gradient_is_needed_for_each_weight() {
+        let device = Reference::shared();
+        let parameters = network(&device);
+        let mut adam = Adam::new(CONFIG, &parameters).unwrap();
+        assert!(
+            adam.step(&parameters, gradients([1.0, 1.0], &device).split_off(1))
+                .is_err()
+        );
+        assert_eq!((values(&parameters), adam.steps()), (vec![1.0, 1.0], 0));
     }
 }
