@@ -18,7 +18,11 @@ pub struct Array {
 impl Array {
     /// Wraps a device's memory.
     pub fn new(shape: impl Into<Shape>, dtype: DType, storage: Storage) -> Self {
-        Self { shape: shape.into(), dtype, storage }
+        Self {
+            shape: shape.into(),
+            dtype,
+            storage,
+        }
     }
 
     /// The sides.
@@ -47,10 +51,15 @@ impl Array {
     }
 
     /// The same memory seen with other sides of the same product.
+    #[must_use]
     pub fn reshaped(&self, shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
         debug_assert_eq!(shape.num_elements(), self.num_elements());
-        Self { shape, dtype: self.dtype, storage: Arc::clone(&self.storage) }
+        Self {
+            shape,
+            dtype: self.dtype,
+            storage: Arc::clone(&self.storage),
+        }
     }
 }
 

@@ -82,7 +82,11 @@ pub fn apply(operation: impl Operation, inputs: &[&Tensor]) -> Result<Tensor> {
     for other in &inputs[1..] {
         if !Arc::ptr_eq(device, other.device()) {
             let (left, right) = (device.name(), other.device().name());
-            return Err(Error::DeviceMismatch { op: operation.name(), left, right });
+            return Err(Error::DeviceMismatch {
+                op: operation.name(),
+                left,
+                right,
+            });
         }
     }
     let arrays: Vec<&Array> = inputs.iter().map(|input| input.array()).collect();
@@ -135,15 +139,17 @@ pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Re
         inputs
             .iter()
             .enumerate()
-            .map(|(input_index, input)| match (gradients.remove(&input.id()), options.unused) {
-                (Some(gradient), _) => {
-                    // The same input may stand in the list twice.
-                    gradients.insert(input.id(), gradient.clone());
-                    Ok(gradient)
-                }
-                (None, Unused::Zeros) => Tensor::zeros(input.shape(), input.device()),
-                (None, Unused::Error) => Err(Error::NoPath { input_index }),
-            })
+            .map(
+                |(input_index, input)| match (gradients.remove(&input.id()), options.unused) {
+                    (Some(gradient), _) => {
+                        // The same input may stand in the list twice.
+                        gradients.insert(input.id(), gradient.clone());
+                        Ok(gradient)
+                    }
+                    (None, Unused::Zeros) => Tensor::zeros(input.shape(), input.device()),
+                    (None, Unused::Error) => Err(Error::NoPath { input_index }),
+                },
+            )
             .collect()
     })
 }
@@ -168,7 +174,12 @@ fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Resu
         if !needs.contains(&true) {
             continue;
         }
-        let call = Call { inputs: &origin.inputs, output: &tensor, needs: &needs, create_graph };
+        let call = Call {
+            inputs: &origin.inputs,
+            output: &tensor,
+            needs: &needs,
+            create_graph,
+        };
         let gradients = origin.operation.backward(&call, &gradient)?;
         debug_assert_eq!(gradients.len(), origin.inputs.len(), "{}", origin.operation.name());
         for ((input, gradient), needed) in origin.inputs.iter().zip(gradients).zip(&needs) {
@@ -202,12 +213,19 @@ impl Leads {
         while let Some((tensor, expanded)) = stack.pop() {
             let children = tensor.origin().map_or(&[][..], |origin| &origin.inputs);
             if expanded {
-                let leads = children.iter().any(|child| known.get(&child.id()).copied().unwrap_or(false));
+                let leads = children
+                    .iter()
+                    .any(|child| known.get(&child.id()).copied().unwrap_or(false));
                 let entry = known.entry(tensor.id()).or_insert(false);
                 *entry |= leads;
             } else if visited.insert(tensor.id()) {
                 stack.push((tensor.clone(), true));
-                stack.extend(children.iter().filter(|child| child.requires_grad()).map(|child| (child.clone(), false)));
+                stack.extend(
+                    children
+                        .iter()
+                        .filter(|child| child.requires_grad())
+                        .map(|child| (child.clone(), false)),
+                );
             }
         }
         Self(known)

@@ -33,6 +33,23 @@ pub struct BatchStatistics {
     pub variance: Array,
 }
 
+/// A forward pass of [`Device::normalize`], for its gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct NormPass<'a> {
+    /// The operand.
+    pub x: &'a Array,
+    /// The result after the activation, whose sign gives the mask of a (leaky) relu.
+    pub y: &'a Array,
+    /// Means.
+    pub mean: &'a Array,
+    /// Reciprocal standard deviations.
+    pub inv_std: &'a Array,
+    /// Scale, if any.
+    pub scale: Option<&'a Array>,
+    /// What followed.
+    pub activation: Activation,
+}
+
 /// The numbers of one Adam step.
 ///
 /// `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
@@ -136,18 +153,7 @@ pub trait Device: Debug + Send + Sync {
         act: Activation,
     ) -> Result<Array>;
     /// Gradients of [`Device::normalize`] for `x`, scale and shift, through the statistics too.
-    ///
-    /// `y` is the result after the activation, whose sign gives the mask of a (leaky) relu.
-    fn normalize_backward(
-        &self,
-        g: NormGeometry,
-        dy: &Array,
-        x: &Array,
-        y: &Array,
-        statistics: (&Array, &Array),
-        scale: Option<&Array>,
-        act: Activation,
-    ) -> Result<[Array; 3]>;
+    fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]>;
 
     /// One step of Adam in place.
     fn adam(&self, w: &mut Array, m: &mut Array, v: &mut Array, grad: &Array, step: AdamStep) -> Result<()>;

@@ -34,7 +34,7 @@ mod trace;
 
 pub use array::{Array, Storage};
 pub use autograd::{Call, GradOptions, Operation, Unused, apply, grad, no_grad};
-pub use device::{AdamStep, BatchStatistics, Device, DeviceRef, NormGeometry};
+pub use device::{AdamStep, BatchStatistics, Device, DeviceRef, NormGeometry, NormPass};
 pub use devices::cpu::{Cpu, CpuOptions};
 pub use devices::reference::Reference;
 pub use dtype::DType;

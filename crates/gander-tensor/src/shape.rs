@@ -36,7 +36,11 @@ impl Shape {
                 (a, b) if a == b => Ok(a),
                 (1, b) => Ok(b),
                 (a, 1) => Ok(a),
-                _ => Err(Error::ShapeMismatch { op, left: left.clone(), right: right.clone() }),
+                _ => Err(Error::ShapeMismatch {
+                    op,
+                    left: left.clone(),
+                    right: right.clone(),
+                }),
             })
             .collect::<Result<Vec<_>>>()
             .map(Self)
@@ -45,11 +49,14 @@ impl Shape {
     /// An axis that may be counted from the end (−1 is the last).
     pub(crate) fn axis(&self, op: &'static str, axis: isize) -> Result<usize> {
         let index = if axis < 0 { axis + self.rank() as isize } else { axis };
-        usize::try_from(index).ok().filter(|&index| index < self.rank()).ok_or_else(|| Error::InvalidArgument {
-            op,
-            argument: "axis",
-            value: format!("{axis} for shape {self:?}"),
-        })
+        usize::try_from(index)
+            .ok()
+            .filter(|&index| index < self.rank())
+            .ok_or_else(|| Error::InvalidArgument {
+                op,
+                argument: "axis",
+                value: format!("{axis} for shape {self:?}"),
+            })
     }
 }
 

@@ -48,7 +48,13 @@ impl Tensor {
     }
 
     pub(crate) fn new(array: Array, device: &DeviceRef, watched: bool, origin: Option<Origin>) -> Self {
-        Self(Arc::new(Inner { id: TensorId::next(), array, device: Arc::clone(device), watched, origin }))
+        Self(Arc::new(Inner {
+            id: TensorId::next(),
+            array,
+            device: Arc::clone(device),
+            watched,
+            origin,
+        }))
     }
 
     /// Values in the order of the shape.
@@ -65,8 +71,16 @@ impl Tensor {
     pub fn from_bytes(bytes: &[u8], dtype: DType, shape: impl Into<Shape>, device: &DeviceRef) -> Result<Self> {
         let shape = shape.into();
         if bytes.len() != shape.num_elements() * dtype.size_bytes() {
-            let expected = format!("{} bytes of {dtype}, got {}", shape.num_elements() * dtype.size_bytes(), bytes.len());
-            return Err(Error::InvalidShape { op: "from_bytes", expected, got: shape });
+            let expected = format!(
+                "{} bytes of {dtype}, got {}",
+                shape.num_elements() * dtype.size_bytes(),
+                bytes.len()
+            );
+            return Err(Error::InvalidShape {
+                op: "from_bytes",
+                expected,
+                got: shape,
+            });
         }
         Ok(Self::from_array(device.upload(bytes, dtype, &shape)?, device))
     }
@@ -167,7 +181,10 @@ impl Tensor {
             _ => self.0.device.cast(&self.0.array, DType::F32)?,
         };
         let bytes = self.0.device.download(&array)?;
-        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        Ok(bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
     }
 
     /// The values in double precision: exact on [`crate::Reference`], widened elsewhere.
@@ -184,7 +201,11 @@ impl Tensor {
     pub fn item(&self) -> Result<f32> {
         match self.to_vec()?.as_slice() {
             [value] => Ok(*value),
-            _ => Err(Error::InvalidShape { op: "item", expected: "one element".into(), got: self.shape().clone() }),
+            _ => Err(Error::InvalidShape {
+                op: "item",
+                expected: "one element".into(),
+                got: self.shape().clone(),
+            }),
         }
     }
 

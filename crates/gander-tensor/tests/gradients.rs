@@ -1,9 +1,9 @@
 //! Gradients of first and second order against central differences, in double precision on the reference device.
 
 use gander_tensor::{
-    Activation, BinaryOp, ConvOptions, DeviceRef, GradOptions, MatmulOptions, NormOptions, RandomKey,
-    Reference, Result, Tensor, Unused, batch_norm, concat, conv, conv_transpose, grad, group_norm, instance_norm,
-    layer_norm, linear, matmul, ops::elementwise::binary, ops::pool::minibatch_std,
+    Activation, BinaryOp, ConvOptions, DeviceRef, GradOptions, MatmulOptions, NormOptions, RandomKey, Reference,
+    Result, Tensor, Unused, batch_norm, concat, conv, conv_transpose, grad, group_norm, instance_norm, layer_norm,
+    linear, matmul, ops::elementwise::binary, ops::pool::minibatch_std,
 };
 
 /// Step of the differences: their error is of order `h²`, rounding's of order `1e-16 / h`.
@@ -30,7 +30,10 @@ fn check(what: &str, inputs: &[Tensor], f: Function<'_>) {
     let leaves: Vec<Tensor> = inputs.iter().map(Tensor::watch).collect();
     let references: Vec<&Tensor> = leaves.iter().collect();
     let y = f(&leaves).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let options = GradOptions { unused: Unused::Zeros, ..GradOptions::default() };
+    let options = GradOptions {
+        unused: Unused::Zeros,
+        ..GradOptions::default()
+    };
     let gradients = grad(&[&y], &references, options).unwrap();
     for (index, gradient) in gradients.iter().enumerate() {
         let direction = random(inputs[index].shape(), 900 + index as u64, inputs[index].device());
@@ -42,7 +45,10 @@ fn check(what: &str, inputs: &[Tensor], f: Function<'_>) {
         };
         let difference = (moved(H) - moved(-H)) / (2.0 * f64::from(H));
         let scale = 1.0 + along.abs();
-        assert!((along - difference).abs() < TOLERANCE * scale, "{what}, input {index}: {along} against {difference}");
+        assert!(
+            (along - difference).abs() < TOLERANCE * scale,
+            "{what}, input {index}: {along} against {difference}"
+        );
     }
 }
 
@@ -50,9 +56,15 @@ fn check(what: &str, inputs: &[Tensor], f: Function<'_>) {
 fn check_twice(what: &str, inputs: &[Tensor], f: Function<'_>) {
     check(what, inputs, &|x| Ok(scalar(&f(x)?, 1)));
     let penalty = |x: &[Tensor]| {
-        let watched: Vec<Tensor> = x.iter().map(|x| if x.requires_grad() { x.clone() } else { x.watch() }).collect();
+        let watched: Vec<Tensor> = x
+            .iter()
+            .map(|x| if x.requires_grad() { x.clone() } else { x.watch() })
+            .collect();
         let references: Vec<&Tensor> = watched.iter().collect();
-        let options = GradOptions { create_graph: true, unused: Unused::Zeros };
+        let options = GradOptions {
+            create_graph: true,
+            unused: Unused::Zeros,
+        };
         let gradients = grad(&[&scalar(&f(&watched)?, 2)], &references, options)?;
         let mut sum = scalar(&gradients[0].square()?, 3);
         for (index, gradient) in gradients.iter().enumerate().skip(1) {
@@ -89,8 +101,12 @@ fn functions_of_one_value() {
     for (name, f) in functions {
         check_twice(name, std::slice::from_ref(&x), &|x| f(&x[0]));
     }
-    let of_positive: [(&str, fn(&Tensor) -> Result<Tensor>); 4] =
-        [("log", Tensor::log), ("sqrt", Tensor::sqrt), ("recip", Tensor::recip), ("powf", |x| x.powf(1.7))];
+    let of_positive: [(&str, fn(&Tensor) -> Result<Tensor>); 4] = [
+        ("log", Tensor::log),
+        ("sqrt", Tensor::sqrt),
+        ("recip", Tensor::recip),
+        ("powf", |x| x.powf(1.7)),
+    ];
     for (name, f) in of_positive {
         check_twice(name, std::slice::from_ref(&positive), &|x| f(&x[0]));
     }
@@ -112,7 +128,12 @@ fn functions_of_two_values_with_broadcasting() {
         BinaryOp::LeakyReluGrad(0.2),
     ];
     for op in operations {
-        for (a, b) in [(&[2, 3, 4][..], &[2, 3, 4][..]), (&[2, 3, 4], &[4]), (&[2, 1, 4], &[3, 1]), (&[], &[3])] {
+        for (a, b) in [
+            (&[2, 3, 4][..], &[2, 3, 4][..]),
+            (&[2, 3, 4], &[4]),
+            (&[2, 1, 4], &[3, 1]),
+            (&[], &[3]),
+        ] {
             let a = random(a, 21, &device);
             let b = random(b, 22, &device).abs().unwrap().add_scalar(0.5).unwrap();
             check_twice(&format!("{op:?}"), &[a, b], &|x| binary(op, &x[0], &x[1]));
@@ -136,11 +157,15 @@ fn reductions_and_layout() {
     check_twice("pad", one, &|x| x[0].pad_zero(1, 2, 1)?.square());
     check_twice("reflect", one, &|x| x[0].pad_reflect(2)?.square());
     let y = random(&[2, 2, 4, 5], 32, &device);
-    check_twice("concat", &[x.clone(), y], &|x| concat(&[&x[0], &x[1], &x[0]], 1)?.square());
+    check_twice("concat", &[x.clone(), y], &|x| {
+        concat(&[&x[0], &x[1], &x[0]], 1)?.square()
+    });
     let table = random(&[5, 3], 33, &device);
     let indices = Tensor::from_u32(&[4, 0, 4, 2], [2, 2], &device).unwrap();
     check_twice("gather", &[table], &|x| x[0].gather_rows(&indices)?.square());
-    check_twice("broadcast", &[random(&[3, 1], 34, &device)], &|x| x[0].broadcast_to([2, 3, 4])?.square());
+    check_twice("broadcast", &[random(&[3, 1], 34, &device)], &|x| {
+        x[0].broadcast_to([2, 3, 4])?.square()
+    });
 }
 
 #[test]
@@ -155,25 +180,50 @@ fn resampling_and_pooling() {
     check_twice("fir down", one, &|x| x[0].fir_downsample()?.square());
     check_twice("average pool", one, &|x| x[0].average_pool(3, 2, 1)?.square());
     check_twice("max pool", one, &|x| x[0].max_pool(3, 2, 1)?.square());
-    check_twice("minibatch std", &[random(&[4, 2, 2, 3], 42, &device)], &|x| minibatch_std(&x[0], 2));
+    check_twice("minibatch std", &[random(&[4, 2, 2, 3], 42, &device)], &|x| {
+        minibatch_std(&x[0], 2)
+    });
 }
 
 #[test]
 fn products() {
     let device = device();
     for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
-        let options = MatmulOptions { transpose_a, transpose_b };
+        let options = MatmulOptions {
+            transpose_a,
+            transpose_b,
+        };
         let sides = |rows: usize, columns: usize, swap: bool| if swap { [columns, rows] } else { [rows, columns] };
         let a = random(&sides(3, 4, transpose_a), 51, &device);
         let b = random(&sides(4, 5, transpose_b), 52, &device);
-        check_twice(&format!("{options:?}"), &[a.clone(), b.clone()], &|x| matmul(&x[0], &x[1], options));
-        let batched = |t: &Tensor| concat(&[t, t], 0).unwrap().reshape([&[2], &**t.shape()].concat()).unwrap();
+        check_twice(&format!("{options:?}"), &[a.clone(), b.clone()], &|x| {
+            matmul(&x[0], &x[1], options)
+        });
+        let batched = |t: &Tensor| {
+            concat(&[t, t], 0)
+                .unwrap()
+                .reshape([&[2], &**t.shape()].concat())
+                .unwrap()
+        };
         check_twice("shared", &[batched(&a), b.clone()], &|x| matmul(&x[0], &x[1], options));
-        check_twice("batched", &[batched(&a), batched(&b)], &|x| matmul(&x[0], &x[1], options));
+        check_twice("batched", &[batched(&a), batched(&b)], &|x| {
+            matmul(&x[0], &x[1], options)
+        });
     }
-    let (x, w, b) = (random(&[2, 3, 4], 53, &device), random(&[4, 5], 54, &device), random(&[5], 55, &device));
-    for activation in [Activation::Identity, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid] {
-        check_twice("linear", &[x.clone(), w.clone(), b.clone()], &|x| linear(&x[0], &x[1], Some(&x[2]), activation));
+    let (x, w, b) = (
+        random(&[2, 3, 4], 53, &device),
+        random(&[4, 5], 54, &device),
+        random(&[5], 55, &device),
+    );
+    for activation in [
+        Activation::Identity,
+        Activation::LeakyRelu(0.2),
+        Activation::Tanh,
+        Activation::Sigmoid,
+    ] {
+        check_twice("linear", &[x.clone(), w.clone(), b.clone()], &|x| {
+            linear(&x[0], &x[1], Some(&x[2]), activation)
+        });
     }
 }
 
@@ -181,23 +231,81 @@ fn products() {
 fn convolutions() {
     let device = device();
     let cases: [(&[usize], &[usize], ConvOptions); 6] = [
-        (&[2, 7, 3], &[3, 3, 4], ConvOptions { stride: 2, padding: 1, ..ConvOptions::default() }),
-        (&[2, 5, 6, 3], &[3, 2, 3, 4], ConvOptions { activation: Activation::LeakyRelu(0.2), ..Default::default() }),
-        (&[1, 5, 6, 4], &[3, 3, 2, 6], ConvOptions { groups: 2, padding: 1, dilation: 2, ..Default::default() }),
-        (&[2, 6, 6, 3], &[4, 4, 1, 3], ConvOptions { groups: 3, stride: 2, padding: 1, ..Default::default() }),
-        (&[1, 3, 4, 5, 2], &[2, 3, 3, 2, 3], ConvOptions { stride: 2, padding: 1, ..Default::default() }),
-        (&[2, 4, 4, 5], &[1, 1, 5, 2], ConvOptions { activation: Activation::Tanh, ..Default::default() }),
+        (
+            &[2, 7, 3],
+            &[3, 3, 4],
+            ConvOptions {
+                stride: 2,
+                padding: 1,
+                ..ConvOptions::default()
+            },
+        ),
+        (
+            &[2, 5, 6, 3],
+            &[3, 2, 3, 4],
+            ConvOptions {
+                activation: Activation::LeakyRelu(0.2),
+                ..Default::default()
+            },
+        ),
+        (
+            &[1, 5, 6, 4],
+            &[3, 3, 2, 6],
+            ConvOptions {
+                groups: 2,
+                padding: 1,
+                dilation: 2,
+                ..Default::default()
+            },
+        ),
+        (
+            &[2, 6, 6, 3],
+            &[4, 4, 1, 3],
+            ConvOptions {
+                groups: 3,
+                stride: 2,
+                padding: 1,
+                ..Default::default()
+            },
+        ),
+        (
+            &[1, 3, 4, 5, 2],
+            &[2, 3, 3, 2, 3],
+            ConvOptions {
+                stride: 2,
+                padding: 1,
+                ..Default::default()
+            },
+        ),
+        (
+            &[2, 4, 4, 5],
+            &[1, 1, 5, 2],
+            ConvOptions {
+                activation: Activation::Tanh,
+                ..Default::default()
+            },
+        ),
     ];
     for (x, w, options) in cases {
         let out = w[w.len() - 1];
-        let inputs = [random(x, 61, &device), random(w, 62, &device), random(&[out], 63, &device)];
-        check_twice(&format!("conv {options:?}"), &inputs, &|x| conv(&x[0], &x[1], Some(&x[2]), options));
+        let inputs = [
+            random(x, 61, &device),
+            random(w, 62, &device),
+            random(&[out], 63, &device),
+        ];
+        check_twice(&format!("conv {options:?}"), &inputs, &|x| {
+            conv(&x[0], &x[1], Some(&x[2]), options)
+        });
 
         // The same weight the other way: x has the convolution's output channels.
         let mut small = x.to_vec();
         small[x.len() - 1] = out;
         let back = w[w.len() - 2] * options.groups;
-        let inputs = [random(&small, 64, &device), random(w, 65, &device), random(&[back], 66, &device)];
+        let inputs = [
+            random(&small, 64, &device),
+            random(w, 65, &device),
+            random(&[back], 66, &device),
+        ];
         let what = format!("conv_transpose {options:?}");
         check_twice(&what, &inputs, &|x| conv_transpose(&x[0], &x[1], Some(&x[2]), options));
     }
@@ -206,16 +314,27 @@ fn convolutions() {
 #[test]
 fn normalizations() {
     let device = device();
-    let (x, scale, shift) =
-        (random(&[3, 2, 4, 6], 71, &device), random(&[6], 72, &device), random(&[6], 73, &device));
+    let (x, scale, shift) = (
+        random(&[3, 2, 4, 6], 71, &device),
+        random(&[6], 72, &device),
+        random(&[6], 73, &device),
+    );
     for activation in [Activation::Identity, Activation::LeakyRelu(0.2), Activation::Tanh] {
         let options = NormOptions { eps: 1e-3, activation };
         let inputs = [x.clone(), scale.clone(), shift.clone()];
-        check_twice("batch", &inputs, &|x| Ok(batch_norm(&x[0], Some((&x[1], &x[2])), options)?.0));
-        check_twice("instance", &inputs, &|x| instance_norm(&x[0], Some((&x[1], &x[2])), options));
-        check_twice("group", &inputs, &|x| group_norm(&x[0], 3, Some((&x[1], &x[2])), options));
+        check_twice("batch", &inputs, &|x| {
+            Ok(batch_norm(&x[0], Some((&x[1], &x[2])), options)?.0)
+        });
+        check_twice("instance", &inputs, &|x| {
+            instance_norm(&x[0], Some((&x[1], &x[2])), options)
+        });
+        check_twice("group", &inputs, &|x| {
+            group_norm(&x[0], 3, Some((&x[1], &x[2])), options)
+        });
         check_twice("layer", &inputs, &|x| layer_norm(&x[0], Some((&x[1], &x[2])), options));
-        check_twice("batch, plain", &inputs[..1], &|x| Ok(batch_norm(&x[0], None, options)?.0));
+        check_twice("batch, plain", &inputs[..1], &|x| {
+            Ok(batch_norm(&x[0], None, options)?.0)
+        });
     }
 }
 

@@ -15,32 +15,49 @@ fn devices() -> Vec<DeviceRef> {
     let sets = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
     sets.into_iter()
         .filter(|isa| isa.available())
-        .flat_map(|isa| [1, 3].map(|threads| CpuOptions { threads, isa: Some(isa), precision: Precision::F32 }))
+        .flat_map(|isa| {
+            [1, 3].map(|threads| CpuOptions {
+                threads,
+                isa: Some(isa),
+                precision: Precision::F32,
+            })
+        })
         .map(|options| Cpu::with_options(options).unwrap())
         .collect()
 }
 
 fn random(shape: &[usize], seed: u64) -> Vec<f32> {
     let device = Reference::shared();
-    Tensor::normal(RandomKey::from_seed(seed), shape, &device).unwrap().to_vec().unwrap()
+    Tensor::normal(RandomKey::from_seed(seed), shape, &device)
+        .unwrap()
+        .to_vec()
+        .unwrap()
 }
 
 /// `f` and the gradients of a weighted sum of its result, on one device.
 fn run(device: &DeviceRef, inputs: &[(Vec<usize>, Vec<f32>)], f: Function<'_>) -> Vec<Vec<f32>> {
-    let tensors: Vec<Tensor> =
-        inputs.iter().map(|(shape, values)| Tensor::from_slice(values, shape.clone(), device).unwrap().watch()).collect();
+    let tensors: Vec<Tensor> = inputs
+        .iter()
+        .map(|(shape, values)| Tensor::from_slice(values, shape.clone(), device).unwrap().watch())
+        .collect();
     let y = f(&tensors).unwrap();
     let weights = Tensor::from_slice(&random(y.shape(), 77), y.shape(), device).unwrap();
     let sum = y.mul(&weights).unwrap().sum_all().unwrap();
     let references: Vec<&Tensor> = tensors.iter().collect();
     let gradients = grad(&[&sum], &references, GradOptions::default()).unwrap();
-    std::iter::once(&y).chain(&gradients).map(|tensor| tensor.to_vec().unwrap()).collect()
+    std::iter::once(&y)
+        .chain(&gradients)
+        .map(|tensor| tensor.to_vec().unwrap())
+        .collect()
 }
 
 /// Errors of float32 arithmetic on sums of `terms` values of size one, with room for a few operations in a row.
 fn compare(what: &str, inputs: &[Vec<usize>], terms: usize, f: Function<'_>) {
-    let inputs: Vec<_> =
-        inputs.iter().enumerate().map(|(seed, shape)| (shape.clone(), random(shape, seed as u64))).collect();
+    let inputs: Vec<_> = inputs
+        .iter()
+        .enumerate()
+        .map(|(seed, shape)| (shape.clone(), random(shape, seed as u64)))
+        .collect();
     let expected = run(&Reference::shared(), &inputs, f);
     for device in devices() {
         let got = run(&device, &inputs, f);
@@ -55,7 +72,10 @@ fn compare(what: &str, inputs: &[Vec<usize>], terms: usize, f: Function<'_>) {
                 let (got, expected) = (got[i], expected[i]);
                 let error = (got - expected).abs();
                 let name = device.name();
-                assert!(error <= bound, "{what} part {part} on {name}: {got} against {expected} at {i}, bound {bound}");
+                assert!(
+                    error <= bound,
+                    "{what} part {part} on {name}: {got} against {expected} at {i}, bound {bound}"
+                );
             }
         }
     }
@@ -202,7 +222,9 @@ fn functions_of_one_value() {
             compare(&format!("{op:?} of {len}"), &shape, 1, &|t| unary(op, &t[0]));
         }
         for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Recip, UnaryOp::Powf(1.5)] {
-            compare(&format!("{op:?} of {len}"), &shape, 1, &|t| unary(op, &t[0].abs()?.add_scalar(0.5)?));
+            compare(&format!("{op:?} of {len}"), &shape, 1, &|t| {
+                unary(op, &t[0].abs()?.add_scalar(0.5)?)
+            });
         }
     }
 }
@@ -210,15 +232,37 @@ fn functions_of_one_value() {
 /// Relative error of a product in bf16: each operand is rounded to 8 bits.
 #[test]
 fn bf16_products_round_their_operands_alone() {
-    let options = CpuOptions { precision: Precision::Bf16, ..CpuOptions::default() };
+    let options = CpuOptions {
+        precision: Precision::Bf16,
+        ..CpuOptions::default()
+    };
     let device = Cpu::with_options(options).unwrap();
     let shapes = [vec![2, 9, 7, 37], vec![3, 3, 37, 21]];
-    let inputs: Vec<_> = shapes.iter().enumerate().map(|(seed, s)| (s.clone(), random(s, seed as u64))).collect();
-    let f: Function<'_> = &|t| conv(&t[0], &t[1], None, ConvOptions { padding: 1, ..ConvOptions::default() });
+    let inputs: Vec<_> = shapes
+        .iter()
+        .enumerate()
+        .map(|(seed, s)| (s.clone(), random(s, seed as u64)))
+        .collect();
+    let f: Function<'_> = &|t| {
+        conv(
+            &t[0],
+            &t[1],
+            None,
+            ConvOptions {
+                padding: 1,
+                ..ConvOptions::default()
+            },
+        )
+    };
     let (got, expected) = (run(&device, &inputs, f), run(&Reference::shared(), &inputs, f));
     for (got, expected) in got.iter().zip(&expected) {
         let size = (expected.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / expected.len() as f64).sqrt();
-        let error = got.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / got.len() as f64;
+        let error = got
+            .iter()
+            .zip(expected)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum::<f64>()
+            / got.len() as f64;
         // Two roundings of relative size 2⁻⁹ at most, independent from product to product.
         assert!(error.sqrt() < size * 2f64.powi(-8), "{} of {size}", error.sqrt());
     }

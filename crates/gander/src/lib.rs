@@ -1,1 +1,25 @@
 //! Generative adversarial networks: families, losses, training, sampling.
+//!
+//! A generator makes synthetic images, a discriminator judges them, and through that contest both improve.
+//!
+//! - [`models`]: the families, each its settings, generator and discriminator in one file
+//! - [`losses`], [`regularizers`], [`augment`]: pure functions of logits and images
+//! - [`train`]: a step as the papers write it, the state, the loop
+//! - [`session`]: a whole run, from what a user asks for to the files it leaves
+//! - [`shipped`]: the generator file and images from it
+//! - [`run`], [`events`], [`report`], [`images`]: what a run leaves behind and tells on its way
+
+pub mod augment;
+pub mod error;
+pub mod events;
+pub mod images;
+pub mod losses;
+pub mod models;
+pub mod regularizers;
+pub mod report;
+pub mod run;
+pub mod session;
+pub mod shipped;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -36,7 +36,7 @@ impl SpectralNorm {
         let (u, v) = no_grad(|| self.singular_vectors(&matrix.detach(), mode))?;
         // σ = v W uᵀ
         let sigma = matmul(&matmul(&v, &matrix, MatmulOptions::default())?, &u, transposed_right())?;
-        weight.div(&sigma.reshape(&[])?)
+        weight.div(&sigma.reshape([])?)
     }
 
     fn singular_vectors(&self, matrix: &Tensor, mode: Mode) -> Result<(Tensor, Tensor)> {

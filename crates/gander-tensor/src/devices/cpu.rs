@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Error, Isa, NormGeometry,
-    Precision, Result, Shape, UnaryOp,
+    NormPass, Precision, Result, Shape, UnaryOp,
     devices::reference::index_error,
     kernels::{
         self, Context,
@@ -53,7 +53,12 @@ impl Cpu {
             return Err(Error::IsaUnavailable { isa });
         }
         let threads = ThreadPool::new(options.threads);
-        let context = Context { isa, precision: options.precision, threads, pool: Pool::new() };
+        let context = Context {
+            isa,
+            precision: options.precision,
+            threads,
+            pool: Pool::new(),
+        };
         Ok(Arc::new(Self { context }))
     }
 
@@ -86,7 +91,11 @@ impl Cpu {
         kernel: impl FnOnce(&Context, &mut [f32]),
     ) -> Result<Array> {
         let wide = self.fill(shape, kernel);
-        if like.dtype() == DType::Bf16 { self.cast(&wide, DType::Bf16) } else { Ok(wide) }
+        if like.dtype() == DType::Bf16 {
+            self.cast(&wide, DType::Bf16)
+        } else {
+            Ok(wide)
+        }
     }
 
     /// The values as float32, widened into memory of the pool where they are stored narrower.
@@ -163,7 +172,10 @@ impl Device for Cpu {
     fn download_f64(&self, x: &Array) -> Result<Vec<f64>> {
         Ok(match x.dtype() {
             DType::U32 => words(x).iter().map(|&v| f64::from(v)).collect(),
-            DType::U8 => buffer(x).bytes()[..x.num_elements()].iter().map(|&v| f64::from(v)).collect(),
+            DType::U8 => buffer(x).bytes()[..x.num_elements()]
+                .iter()
+                .map(|&v| f64::from(v))
+                .collect(),
             _ => self.floats(x).iter().map(|&v| f64::from(v)).collect(),
         })
     }
@@ -181,9 +193,9 @@ impl Device for Cpu {
                 kernels::elementwise::f32_to_bf16(ctx, &self.floats(x), &mut narrow.as_mut_slice()[..len]);
                 Array::new(x.shape(), dtype, Arc::new(narrow))
             }
-            (DType::U8, DType::F32) => {
-                self.fill(x.shape(), |ctx, y| kernels::elementwise::u8_to_f32(ctx, &buffer(x).bytes()[..len], y))
-            }
+            (DType::U8, DType::F32) => self.fill(x.shape(), |ctx, y| {
+                kernels::elementwise::u8_to_f32(ctx, &buffer(x).bytes()[..len], y);
+            }),
             (_, DType::F32 | DType::Bf16) => {
                 let values = self.download_f64(x)?;
                 let wide = self.fill(x.shape(), |_, y| {
@@ -211,12 +223,23 @@ impl Device for Cpu {
     }
 
     fn unary(&self, op: UnaryOp, x: &Array) -> Result<Array> {
-        self.fill_like(x, x.shape(), |ctx, y| kernels::elementwise::unary(ctx, op, &self.floats(x), y))
+        self.fill_like(x, x.shape(), |ctx, y| {
+            kernels::elementwise::unary(ctx, op, &self.floats(x), y);
+        })
     }
 
     fn binary(&self, op: BinaryOp, a: &Array, b: &Array, shape: &Shape) -> Result<Array> {
         self.fill_like(a, shape, |ctx, y| {
-            kernels::elementwise::binary(ctx, op, &self.floats(a), a.shape(), &self.floats(b), b.shape(), y, shape);
+            kernels::elementwise::binary(
+                ctx,
+                op,
+                &self.floats(a),
+                a.shape(),
+                &self.floats(b),
+                b.shape(),
+                y,
+                shape,
+            );
         })
     }
 
@@ -227,13 +250,22 @@ impl Device for Cpu {
     }
 
     fn reduce(&self, op: ReduceOp, x: &Array, axes: &[bool]) -> Result<Array> {
-        let kept: Vec<usize> = x.shape().iter().zip(axes).map(|(&side, &gone)| if gone { 1 } else { side }).collect();
-        self.fill_like(x, kept, |ctx, y| kernels::reduce::reduce(ctx, op, &self.floats(x), x.shape(), axes, y))
+        let kept: Vec<usize> = x
+            .shape()
+            .iter()
+            .zip(axes)
+            .map(|(&side, &gone)| if gone { 1 } else { side })
+            .collect();
+        self.fill_like(x, kept, |ctx, y| {
+            kernels::reduce::reduce(ctx, op, &self.floats(x), x.shape(), axes, y);
+        })
     }
 
     fn permute(&self, x: &Array, order: &[usize]) -> Result<Array> {
         let shape: Vec<usize> = order.iter().map(|&axis| x.shape()[axis]).collect();
-        self.fill_like(x, shape, |ctx, y| kernels::layout::permute(ctx, &self.floats(x), x.shape(), order, y))
+        self.fill_like(x, shape, |ctx, y| {
+            kernels::layout::permute(ctx, &self.floats(x), x.shape(), order, y);
+        })
     }
 
     fn concat(&self, parts: &[&Array], axis: usize) -> Result<Array> {
@@ -258,7 +290,9 @@ impl Device for Cpu {
         let inner = x.shape()[axis + 1..].iter().product();
         let mut shape = x.shape().to_vec();
         shape[axis] = map.out_len;
-        self.fill_like(x, shape, |ctx, y| kernels::resample::axis_map(ctx, map, &self.floats(x), outer, inner, y))
+        self.fill_like(x, shape, |ctx, y| {
+            kernels::resample::axis_map(ctx, map, &self.floats(x), outer, inner, y);
+        })
     }
 
     fn gather_rows(&self, table: &Array, indices: &Array) -> Result<Array> {
@@ -327,7 +361,10 @@ impl Device for Cpu {
             let variance = &mut variance.as_mut_slice()[..g.groups * g.channels];
             kernels::norm::moments(ctx, &self.floats(x), g.groups, g.rows, g.channels, mean, variance);
         });
-        Ok(BatchStatistics { mean, variance: Array::new([g.groups, g.channels], DType::F32, Arc::new(variance)) })
+        Ok(BatchStatistics {
+            mean,
+            variance: Array::new([g.groups, g.channels], DType::F32, Arc::new(variance)),
+        })
     }
 
     fn normalize(
@@ -345,36 +382,37 @@ impl Device for Cpu {
             let (mean, inv_std) = (self.floats(mean), self.floats(inv_std));
             let (scale, shift) = (scale.as_deref(), shift.as_deref());
             kernels::norm::normalize(
-                ctx, &self.floats(x), g.groups, g.rows, g.channels, &mean, &inv_std, scale, shift, act, y,
+                ctx,
+                &self.floats(x),
+                g.groups,
+                g.rows,
+                g.channels,
+                &mean,
+                &inv_std,
+                scale,
+                shift,
+                act,
+                y,
             );
         })
     }
 
-    fn normalize_backward(
-        &self,
-        g: NormGeometry,
-        dy: &Array,
-        x: &Array,
-        y: &Array,
-        (mean, inv_std): (&Array, &Array),
-        scale: Option<&Array>,
-        act: Activation,
-    ) -> Result<[Array; 3]> {
-        let scale = scale.map(|scale| self.floats(scale));
+    fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]> {
+        let scale = pass.scale.map(|scale| self.floats(scale));
         let (mut dscale, mut dshift) = (self.take(g.channels), self.take(g.channels));
-        let dx = self.fill_like(x, x.shape(), |ctx, dx| {
+        let dx = self.fill_like(pass.x, pass.x.shape(), |ctx, dx| {
             kernels::norm::normalize_backward(
                 ctx,
                 &self.floats(dy),
-                &self.floats(x),
-                &self.floats(y),
+                &self.floats(pass.x),
+                &self.floats(pass.y),
                 g.groups,
                 g.rows,
                 g.channels,
-                &self.floats(mean),
-                &self.floats(inv_std),
+                &self.floats(pass.mean),
+                &self.floats(pass.inv_std),
                 scale.as_deref(),
-                act,
+                pass.activation,
                 dx,
                 &mut dscale.as_mut_slice()[..g.channels],
                 &mut dshift.as_mut_slice()[..g.channels],

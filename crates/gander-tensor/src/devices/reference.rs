@@ -5,8 +5,8 @@ use std::sync::Arc;
 use half::bf16;
 
 use crate::{
-    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Error, NormGeometry, Result,
-    Shape, UnaryOp,
+    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Error, NormGeometry, NormPass,
+    Result, Shape, UnaryOp,
     kernels::random::{normal_at, uniform_at},
     ops::{
         conv::{self, ConvGeometry},
@@ -34,11 +34,15 @@ impl Reference {
 }
 
 fn floats(x: &Array) -> &[f64] {
-    x.storage().downcast_ref::<Vec<f64>>().expect("storage of the reference device")
+    x.storage()
+        .downcast_ref::<Vec<f64>>()
+        .expect("storage of the reference device")
 }
 
 fn words(x: &Array) -> &[u32] {
-    x.storage().downcast_ref::<Vec<u32>>().expect("integer storage of the reference device")
+    x.storage()
+        .downcast_ref::<Vec<u32>>()
+        .expect("integer storage of the reference device")
 }
 
 fn array(shape: impl Into<Shape>, dtype: DType, values: Vec<f64>) -> Array {
@@ -61,7 +65,9 @@ fn finish(mut y: Vec<f64>, bias: Option<&Array>, act: Activation) -> Vec<f64> {
         }
     }
     if let Some(op) = act.as_unary() {
-        y.iter_mut().for_each(|value| *value = op.reference(*value));
+        for value in &mut y {
+            *value = op.reference(*value);
+        }
     }
     y
 }
@@ -90,9 +96,15 @@ impl Device for Reference {
     fn upload(&self, bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Array> {
         let quads = || bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
         Ok(match dtype {
-            DType::F32 => array(shape, dtype, quads().map(|b| f64::from(f32::from_le_bytes(b))).collect()),
+            DType::F32 => array(
+                shape,
+                dtype,
+                quads().map(|b| f64::from(f32::from_le_bytes(b))).collect(),
+            ),
             DType::Bf16 => {
-                let pairs = bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64());
+                let pairs = bytes
+                    .chunks_exact(2)
+                    .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64());
                 array(shape, dtype, pairs.collect())
             }
             DType::U32 => integers(shape, dtype, quads().map(u32::from_le_bytes).collect()),
@@ -103,14 +115,21 @@ impl Device for Reference {
     fn download(&self, x: &Array) -> Result<Vec<u8>> {
         Ok(match x.dtype() {
             DType::F32 => floats(x).iter().flat_map(|&v| (v as f32).to_le_bytes()).collect(),
-            DType::Bf16 => floats(x).iter().flat_map(|&v| bf16::from_f64(v).to_le_bytes()).collect(),
+            DType::Bf16 => floats(x)
+                .iter()
+                .flat_map(|&v| bf16::from_f64(v).to_le_bytes())
+                .collect(),
             DType::U32 => words(x).iter().flat_map(|&v| v.to_le_bytes()).collect(),
             DType::U8 => words(x).iter().map(|&v| v as u8).collect(),
         })
     }
 
     fn download_f64(&self, x: &Array) -> Result<Vec<f64>> {
-        Ok(if x.dtype().is_float() { floats(x).to_vec() } else { words(x).iter().map(|&v| f64::from(v)).collect() })
+        Ok(if x.dtype().is_float() {
+            floats(x).to_vec()
+        } else {
+            words(x).iter().map(|&v| f64::from(v)).collect()
+        })
     }
 
     fn full(&self, shape: &Shape, value: f32) -> Result<Array> {
@@ -121,7 +140,11 @@ impl Device for Reference {
         let values = self.download_f64(x)?;
         Ok(match dtype {
             DType::F32 => array(x.shape(), dtype, values),
-            DType::Bf16 => array(x.shape(), dtype, values.iter().map(|&v| bf16::from_f64(v).to_f64()).collect()),
+            DType::Bf16 => array(
+                x.shape(),
+                dtype,
+                values.iter().map(|&v| bf16::from_f64(v).to_f64()).collect(),
+            ),
             DType::U32 => integers(x.shape(), dtype, values.iter().map(|&v| v as u32).collect()),
             DType::U8 => integers(x.shape(), dtype, values.iter().map(|&v| u32::from(v as u8)).collect()),
         })
@@ -138,23 +161,43 @@ impl Device for Reference {
     }
 
     fn unary(&self, op: UnaryOp, x: &Array) -> Result<Array> {
-        Ok(array(x.shape(), x.dtype(), floats(x).iter().map(|&v| op.reference(v)).collect()))
+        Ok(array(
+            x.shape(),
+            x.dtype(),
+            floats(x).iter().map(|&v| op.reference(v)).collect(),
+        ))
     }
 
     fn binary(&self, op: BinaryOp, a: &Array, b: &Array, shape: &Shape) -> Result<Array> {
         let (left, right) = (broadcast_indices(a.shape(), shape), broadcast_indices(b.shape(), shape));
         let pairs = left.into_iter().zip(right);
-        Ok(array(shape, a.dtype(), pairs.map(|(i, j)| op.reference(floats(a)[i], floats(b)[j])).collect()))
+        Ok(array(
+            shape,
+            a.dtype(),
+            pairs.map(|(i, j)| op.reference(floats(a)[i], floats(b)[j])).collect(),
+        ))
     }
 
     fn broadcast(&self, x: &Array, shape: &Shape) -> Result<Array> {
-        let values = broadcast_indices(x.shape(), shape).into_iter().map(|i| floats(x)[i]).collect();
+        let values = broadcast_indices(x.shape(), shape)
+            .into_iter()
+            .map(|i| floats(x)[i])
+            .collect();
         Ok(array(shape, x.dtype(), values))
     }
 
     fn reduce(&self, op: ReduceOp, x: &Array, axes: &[bool]) -> Result<Array> {
-        let kept: Vec<usize> = x.shape().iter().zip(axes).map(|(&side, &gone)| if gone { 1 } else { side }).collect();
-        Ok(array(kept, x.dtype(), reduce::reference(op, floats(x), x.shape(), axes)))
+        let kept: Vec<usize> = x
+            .shape()
+            .iter()
+            .zip(axes)
+            .map(|(&side, &gone)| if gone { 1 } else { side })
+            .collect();
+        Ok(array(
+            kept,
+            x.dtype(),
+            reduce::reference(op, floats(x), x.shape(), axes),
+        ))
     }
 
     fn permute(&self, x: &Array, order: &[usize]) -> Result<Array> {
@@ -186,14 +229,20 @@ impl Device for Reference {
         let inner = x.shape()[axis + 1..].iter().product();
         let mut shape = x.shape().to_vec();
         shape[axis] = map.out_len;
-        Ok(array(shape, x.dtype(), resample::reference(map, floats(x), outer, inner)))
+        Ok(array(
+            shape,
+            x.dtype(),
+            resample::reference(map, floats(x), outer, inner),
+        ))
     }
 
     fn gather_rows(&self, table: &Array, indices: &Array) -> Result<Array> {
         let len: usize = table.shape()[1..].iter().product();
         let row = |&i: &u32| {
             let start = i as usize * len;
-            floats(table).get(start..start + len).ok_or_else(|| index_error(i, table.shape()))
+            floats(table)
+                .get(start..start + len)
+                .ok_or_else(|| index_error(i, table.shape()))
         };
         let rows = words(indices).iter().map(row).collect::<Result<Vec<_>>>()?;
         let shape = [&**indices.shape(), &table.shape()[1..]].concat();
@@ -228,7 +277,10 @@ impl Device for Reference {
         bias: Option<&Array>,
         act: Activation,
     ) -> Result<Array> {
-        Ok(flat(dy, finish(conv::input_grad_reference(g, floats(dy), floats(w)), bias, act)))
+        Ok(flat(
+            dy,
+            finish(conv::input_grad_reference(g, floats(dy), floats(w)), bias, act),
+        ))
     }
 
     fn conv_weight_grad(&self, g: &ConvGeometry, x: &Array, dy: &Array) -> Result<Array> {
@@ -243,7 +295,10 @@ impl Device for Reference {
     fn moments(&self, g: NormGeometry, x: &Array) -> Result<BatchStatistics> {
         let (mean, variance) = norm::moments_reference(g, floats(x));
         let shape = [g.groups, g.channels];
-        Ok(BatchStatistics { mean: array(shape, DType::F32, mean), variance: array(shape, DType::F32, variance) })
+        Ok(BatchStatistics {
+            mean: array(shape, DType::F32, mean),
+            variance: array(shape, DType::F32, variance),
+        })
     }
 
     fn normalize(
@@ -260,19 +315,17 @@ impl Device for Reference {
         Ok(array(x.shape(), x.dtype(), y))
     }
 
-    fn normalize_backward(
-        &self,
-        g: NormGeometry,
-        dy: &Array,
-        x: &Array,
-        y: &Array,
-        (mean, inv_std): (&Array, &Array),
-        scale: Option<&Array>,
-        act: Activation,
-    ) -> Result<[Array; 3]> {
-        let (mean, inv_std) = (floats(mean), floats(inv_std));
+    fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]> {
+        let NormPass {
+            x,
+            y,
+            scale,
+            activation,
+            ..
+        } = *pass;
+        let (mean, inv_std) = (floats(pass.mean), floats(pass.inv_std));
         let scale_of = |c: usize| scale.map_or(1.0, |scale| floats(scale)[c]);
-        let slope = match act {
+        let slope = match activation {
             Activation::LeakyRelu(slope) => f64::from(slope),
             Activation::Relu => 0.0,
             _ => 1.0,
@@ -304,8 +357,15 @@ impl Device for Reference {
     }
 
     fn adam(&self, w: &mut Array, m: &mut Array, v: &mut Array, grad: &Array, step: AdamStep) -> Result<()> {
-        let [lr, beta1, beta2, eps, correction1, correction2] =
-            [step.lr, step.beta1, step.beta2, step.eps, step.bias_correction1, step.bias_correction2].map(f64::from);
+        let [lr, beta1, beta2, eps, correction1, correction2] = [
+            step.lr,
+            step.beta1,
+            step.beta2,
+            step.eps,
+            step.bias_correction1,
+            step.bias_correction2,
+        ]
+        .map(f64::from);
         let (mut weights, mut means, mut squares) = (floats(w).to_vec(), floats(m).to_vec(), floats(v).to_vec());
         for (i, &g) in floats(grad).iter().enumerate() {
             means[i] = beta1 * means[i] + (1.0 - beta1) * g;
@@ -319,7 +379,11 @@ impl Device for Reference {
     }
 
     fn lerp(&self, a: &mut Array, b: &Array, t: f32) -> Result<()> {
-        let moved = floats(a).iter().zip(floats(b)).map(|(&a, &b)| a + f64::from(t) * (b - a)).collect::<Vec<_>>();
+        let moved = floats(a)
+            .iter()
+            .zip(floats(b))
+            .map(|(&a, &b)| a + f64::from(t) * (b - a))
+            .collect::<Vec<_>>();
         *a.storage_mut() = Arc::new(moved);
         Ok(())
     }
@@ -331,5 +395,9 @@ impl Device for Reference {
 
 /// A row that a table does not have.
 pub(crate) fn index_error(index: u32, table: &Shape) -> Error {
-    Error::InvalidArgument { op: "gather_rows", argument: "index", value: format!("{index} for table {table:?}") }
+    Error::InvalidArgument {
+        op: "gather_rows",
+        argument: "index",
+        value: format!("{index} for table {table:?}"),
+    }
 }

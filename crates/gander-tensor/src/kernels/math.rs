@@ -4,7 +4,7 @@
 //! rounded everywhere). No function branches: the compiler makes vectors of them in any loop, and a vector's lane
 //! and a lone value go through the same operations, to the same bytes.
 
-use std::f64::consts::FRAC_2_PI;
+use std::{f64::consts::FRAC_2_PI, hint::select_unpredictable as select};
 
 use super::isa::Arithmetic;
 
@@ -23,8 +23,8 @@ const HALF_PI_LOW: f64 = 6.077_100_506_506_192e-11;
 #[inline(always)]
 pub(crate) fn exp<A: Arithmetic>(x: f32) -> f32 {
     // Outside these the result is 0 or infinite; comparisons let NaN through.
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
+    let x = select(x > 89.0, 89.0, x);
+    let x = select(x < -104.0, -104.0, x);
     let shifted = A::mul_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = A::mul_add(n, -LN2_HIGH, x);
@@ -54,10 +54,10 @@ fn power_of_two(n: i32) -> f32 {
 #[inline(always)]
 pub(crate) fn ln<A: Arithmetic>(x: f32) -> f32 {
     let tiny = x < f32::MIN_POSITIVE;
-    let scaled = if tiny { x * 8_388_608.0 } else { x };
+    let scaled = select(tiny, x * 8_388_608.0, x);
     // The exponent and a mantissa in √½..√2.
     let bits = (scaled.to_bits() as i32).wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
-    let exponent = (bits >> 23) - if tiny { 23 } else { 0 };
+    let exponent = (bits >> 23) - select(tiny, 23, 0);
     let mantissa = (bits & 0x007f_ffff).wrapping_add(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
     let f = f32::from_bits(mantissa as u32) - 1.0;
     let k = exponent as f32;
@@ -69,10 +69,10 @@ pub(crate) fn ln<A: Arithmetic>(x: f32) -> f32 {
     let half_square = 0.5 * f * f;
     let small = A::mul_add(s, A::mul_add(p, z, half_square), k * LN2_LOW);
     let y = A::mul_add(k, LN2_HIGH, f - (half_square - small));
-    let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
-    let y = if x < 0.0 { f32::NAN } else { y };
+    let y = select(x == 0.0, f32::NEG_INFINITY, y);
+    let y = select(x < 0.0, f32::NAN, y);
     // Infinity and NaN are their own logarithms.
-    if x < f32::INFINITY { y } else { x }
+    select(x < f32::INFINITY, y, x)
 }
 
 /// `ln(1 + x)` for `x` in `0..=1`, to 1 ulp.
@@ -97,55 +97,55 @@ pub(crate) fn tanh<A: Arithmetic>(x: f32) -> f32 {
     let p = A::mul_add(p, z, -3.333_328e-1);
     let near = A::mul_add(p * z, magnitude, magnitude);
     let far = 1.0 - 2.0 / (exp::<A>(2.0 * magnitude) + 1.0);
-    (if magnitude < 0.625 { near } else { far }).copysign(x)
+    select(magnitude < 0.625, near, far).copysign(x)
 }
 
 /// `1 / (1 + exp −x)`, to 2.5 ulp.
 #[inline(always)]
 pub(crate) fn sigmoid<A: Arithmetic>(x: f32) -> f32 {
     let e = exp::<A>(-x.abs());
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    select(x < 0.0, e, 1.0) / (1.0 + e)
 }
 
 /// `ln(1 + exp x)` without overflow, to 2 ulp.
 #[inline(always)]
 pub(crate) fn softplus<A: Arithmetic>(x: f32) -> f32 {
-    (if x > 0.0 { x } else { 0.0 }) + ln_1p::<A>(exp::<A>(-x.abs()))
+    select(x > 0.0, x, 0.0) + ln_1p::<A>(exp::<A>(-x.abs()))
 }
 
 /// `x` to the power `c`, to 1 ulp; NaN for negative `x`. Computed in double precision.
 #[inline(always)]
 pub(crate) fn powf(x: f32, c: f32) -> f32 {
     let tiny = x < f32::MIN_POSITIVE;
-    let scaled = if tiny { x * 8_388_608.0 } else { x };
+    let scaled = select(tiny, x * 8_388_608.0, x);
     let bits = (scaled.to_bits() as i32).wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
-    let exponent = (bits >> 23) - if tiny { 23 } else { 0 };
+    let exponent = (bits >> 23) - select(tiny, 23, 0);
     let mantissa = (bits & 0x007f_ffff).wrapping_add(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
     let f = f64::from(f32::from_bits(mantissa as u32)) - 1.0;
     let s = f / (2.0 + f);
     let z = s * s;
     // 2 artanh s; the first term left out is z⁸ / 17, below 1e-13.
-    let p = ((z / 15.0 + 1.0 / 13.0) * z + 1.0 / 11.0) * z + 1.0 / 9.0;
+    let p = (((1.0 / 15.0) * z + 1.0 / 13.0) * z + 1.0 / 11.0) * z + 1.0 / 9.0;
     let p = (((p * z + 1.0 / 7.0) * z + 1.0 / 5.0) * z + 1.0 / 3.0) * z + 1.0;
     let log = f64::from(exponent) * std::f64::consts::LN_2 + 2.0 * s * p;
     let y = f64::from(c) * log;
-    let y = if y > 90.0 { 90.0 } else { y };
-    let y = if y < -105.0 { -105.0 } else { y };
+    let y = select(y > 90.0, 90.0, y);
+    let y = select(y < -105.0, -105.0, y);
     let shifted = y * std::f64::consts::LOG2_E + ROUND_F64;
     let r = y - (shifted - ROUND_F64) * std::f64::consts::LN_2;
     // The Taylor series of exp; the first term left out is r¹¹ / 11!, below 1e-12.
-    let p = ((r / 10.0 + 1.0) * r / 9.0 + 1.0) * r / 8.0 + 1.0;
-    let p = ((p * r / 7.0 + 1.0) * r / 6.0 + 1.0) * r / 5.0 + 1.0;
-    let p = (((p * r / 4.0 + 1.0) * r / 3.0 + 1.0) * r / 2.0 + 1.0) * r + 1.0;
+    let p = ((r * (1.0 / 3_628_800.0) + 1.0 / 362_880.0) * r + 1.0 / 40_320.0) * r + 1.0 / 5040.0;
+    let p = (((p * r + 1.0 / 720.0) * r + 1.0 / 120.0) * r + 1.0 / 24.0) * r + 1.0 / 6.0;
+    let p = ((p * r + 0.5) * r + 1.0) * r + 1.0;
     let n = (shifted.to_bits() as i64).wrapping_sub(ROUND_F64.to_bits() as i64);
     let power = (p * f64::from_bits((n.wrapping_add(1023) << 52) as u64)) as f32;
     // The ends of the range, which have no logarithm.
-    let at_zero = if c > 0.0 { 0.0 } else { f32::INFINITY };
-    let at_infinity = if c > 0.0 { f32::INFINITY } else { 0.0 };
-    let power = if x == 0.0 { at_zero } else { power };
-    let power = if x == f32::INFINITY { at_infinity } else { power };
-    let power = if x >= 0.0 { power } else { f32::NAN };
-    if c == 0.0 { 1.0 } else { power }
+    let at_zero = select(c > 0.0, 0.0, f32::INFINITY);
+    let at_infinity = select(c > 0.0, f32::INFINITY, 0.0);
+    let power = select(x == 0.0, at_zero, power);
+    let power = select(x == f32::INFINITY, at_infinity, power);
+    let power = select(x >= 0.0, power, f32::NAN);
+    select(c == 0.0, 1.0, power)
 }
 
 /// `sin x`, to 1 ulp for `|x|` below 10⁶; beyond, the error grows as `|x| · 10⁻¹⁶`.
@@ -168,11 +168,11 @@ fn quarter_turns(x: f32, quarters: i64) -> f32 {
     let n = shifted - ROUND_F64;
     let r = (x - n * HALF_PI_HIGH) - n * HALF_PI_LOW;
     let z = r * r;
-    let sin = ((((z / 362_880.0 - 1.0 / 5040.0) * z + 1.0 / 120.0) * z - 1.0 / 6.0) * z + 1.0) * r;
-    let cos = ((((1.0 / 40_320.0 - z / 3_628_800.0) * z - 1.0 / 720.0) * z + 1.0 / 24.0) * z - 0.5) * z + 1.0;
+    let sin = (((((1.0 / 362_880.0) * z - 1.0 / 5040.0) * z + 1.0 / 120.0) * z - 1.0 / 6.0) * z + 1.0) * r;
+    let cos = ((((1.0 / 40_320.0 - (1.0 / 3_628_800.0) * z) * z - 1.0 / 720.0) * z + 1.0 / 24.0) * z - 0.5) * z + 1.0;
     let quadrant = (shifted.to_bits() as i64).wrapping_add(quarters);
-    let value = if quadrant & 1 == 0 { sin } else { cos };
-    (if quadrant & 2 == 0 { value } else { -value }) as f32
+    let value = select(quadrant & 1 == 0, sin, cos);
+    select(quadrant & 2 == 0, value, -value) as f32
 }
 
 /// Sine and cosine of `turn / 2³²` of a full circle, to 2 ulp, without products that fuse: the same bytes everywhere.
@@ -181,11 +181,12 @@ pub(crate) fn sin_cos_of_turn(turn: u32) -> (f32, f32) {
     let quadrant = turn.wrapping_add(1 << 29) >> 30;
     let r = (turn.wrapping_sub(quadrant << 30) as i32) as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
     let z = r * r;
-    let sin = (((z / 362_880.0 - 1.0 / 5040.0) * z + 1.0 / 120.0) * z - 1.0 / 6.0) * z * r + r;
+    let sin = ((((1.0 / 362_880.0) * z - 1.0 / 5040.0) * z + 1.0 / 120.0) * z - 1.0 / 6.0) * z * r + r;
     let cos = (((1.0 / 40_320.0 * z - 1.0 / 720.0) * z + 1.0 / 24.0) * z - 0.5) * z + 1.0;
-    let (s, c) = if quadrant & 1 == 0 { (sin, cos) } else { (cos, sin) };
-    let s = if quadrant & 2 == 0 { s } else { -s };
-    let c = if (quadrant + 1) & 2 == 0 { c } else { -c };
+    let even = quadrant & 1 == 0;
+    let (s, c) = (select(even, sin, cos), select(even, cos, sin));
+    let s = select(quadrant & 2 == 0, s, -s);
+    let c = select((quadrant + 1) & 2 == 0, c, -c);
     (s, c)
 }
 

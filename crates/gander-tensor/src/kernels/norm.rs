@@ -11,8 +11,8 @@ use super::{
 };
 use crate::Activation;
 
-/// Values of one block: 64 KiB, read twice from a core's second-level cache.
-const BLOCK: usize = 16 * 1024;
+/// Values of one block: 128 KiB, read again from a core's second-level cache.
+const BLOCK: usize = 32 * 1024;
 /// Fewer channels than this are repeated, so that vectors run over the ends of rows.
 const LANES: usize = 64;
 
@@ -189,17 +189,41 @@ pub(crate) fn moments(
             scratch,
         });
     });
-    for group in 0..groups {
-        let partial = &partial[group * cut.blocks * 3 * channels..];
+    let (mut joined, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
+    for (group, partial) in partial.chunks_exact(cut.blocks * 3 * channels).enumerate() {
+        join(&cut, partial, &mut joined, &mut squares);
         for c in 0..channels {
-            let value = |block: usize, kind: usize| f64::from(partial[(block * 3 + kind) * channels + c]);
-            let blocks = || (0..cut.blocks).map(|b| (cut.height(b) as f64, value(b, 0) + value(b, 1), value(b, 2)));
-            let joined = blocks().map(|(count, mean, _)| count * mean).sum::<f64>() / rows as f64;
-            let squares: f64 = blocks()
-                .map(|(count, mean, within)| within + count * (mean - joined).powi(2))
-                .sum();
-            mean[group * channels + c] = joined as f32;
-            variance[group * channels + c] = (squares / rows as f64) as f32;
+            mean[group * channels + c] = joined[c] as f32;
+            variance[group * channels + c] = (squares[c] / rows as f64) as f32;
+        }
+    }
+}
+
+/// The mean of a group, and the squared distances from it, from what its blocks gave.
+fn join(cut: &Cut, partial: &[f32], mean: &mut [f64], squares: &mut [f64]) {
+    let channels = cut.channels;
+    let blocks = || {
+        partial.chunks_exact(3 * channels).enumerate().map(|(block, values)| {
+            let (means, rest) = values.split_at(channels);
+            let (missed, within) = rest.split_at(channels);
+            let means = means
+                .iter()
+                .zip(missed)
+                .map(|(&mean, &missed)| f64::from(mean) + f64::from(missed));
+            (cut.height(block) as f64, means, within)
+        })
+    };
+    mean.fill(0.0);
+    squares.fill(0.0);
+    for (count, means, _) in blocks() {
+        let share = count / cut.rows as f64;
+        mean.iter_mut()
+            .zip(means)
+            .for_each(|(mean, of_block)| *mean += share * of_block);
+    }
+    for (count, means, within) in blocks() {
+        for (((squares, &mean), of_block), &within) in squares.iter_mut().zip(&*mean).zip(means).zip(within) {
+            *squares += f64::from(within) + count * (of_block - mean) * (of_block - mean);
         }
     }
 }
@@ -433,6 +457,8 @@ pub(crate) fn normalize_backward(
         Activation::LeakyRelu(slope) => slope,
         _ => 1.0,
     };
+    // Without an activation the mask changes nothing, and `y` need not be read.
+    let y = if slope == 1.0 { dy } else { y };
     let incoming = |range: std::ops::Range<usize>| Incoming {
         dy: &dy[range.clone()],
         x: &x[range.clone()],
@@ -469,17 +495,18 @@ pub(crate) fn normalize_backward(
         });
     });
 
+    let mut totals = vec![0.0; 2 * channels];
     for (group, wide) in wide.chunks_exact_mut(5 * cut.width()).enumerate() {
         let sums = &sums[group * cut.blocks * 2 * channels..][..cut.blocks * 2 * channels];
-        let total = |at: usize| {
-            sums.iter()
-                .skip(at)
-                .step_by(2 * channels)
-                .map(|&v| f64::from(v))
-                .sum::<f64>()
-        };
+        totals.fill(0.0);
+        for block in sums.chunks_exact(2 * channels) {
+            totals
+                .iter_mut()
+                .zip(block)
+                .for_each(|(total, &sum)| *total += f64::from(sum));
+        }
         for c in 0..channels {
-            let (plain, along) = (total(c), total(channels + c));
+            let (plain, along) = (totals[c], totals[channels + c]);
             dshift[c] += plain as f32;
             dscale[c] += along as f32;
             let factor = inv_std[group * channels + c] * scale.map_or(1.0, |scale| scale[c]);

@@ -70,10 +70,56 @@ fn accumulate<C: Combine>(x: &[f32], rows: usize, stride: usize, acc: &mut [f32]
     }
 }
 
+/// Reduces values that follow each other to one.
+#[inline(always)]
+fn line<C: Combine>(x: &[f32]) -> f32 {
+    if x.len() < LANES {
+        return x.iter().fold(C::START, |acc, &v| C::combine(acc, v));
+    }
+    let mut lanes = [C::START; LANES];
+    let mut quads = x.chunks_exact(ROWS_AT_ONCE * LANES);
+    for quad in &mut quads {
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            let pairs = (
+                C::combine(quad[i], quad[i + LANES]),
+                C::combine(quad[i + 2 * LANES], quad[i + 3 * LANES]),
+            );
+            *lane = C::combine(*lane, C::combine(pairs.0, pairs.1));
+        }
+    }
+    let mut rows = quads.remainder().chunks_exact(LANES);
+    for row in &mut rows {
+        lanes
+            .iter_mut()
+            .zip(row)
+            .for_each(|(lane, &v)| *lane = C::combine(*lane, v));
+    }
+    lanes
+        .iter_mut()
+        .zip(rows.remainder())
+        .for_each(|(lane, &v)| *lane = C::combine(*lane, v));
+    // By halves, each of a fixed length, so that they stay in registers.
+    let halve = |lanes: &mut [f32; LANES], half: usize| {
+        for i in 0..half {
+            lanes[i] = C::combine(lanes[i], lanes[i + half]);
+        }
+    };
+    halve(&mut lanes, 32);
+    halve(&mut lanes, 16);
+    halve(&mut lanes, 8);
+    halve(&mut lanes, 4);
+    halve(&mut lanes, 2);
+    C::combine(lanes[0], lanes[1])
+}
+
 /// Reduces a block of `rows` rows to one.
 #[inline(always)]
 fn block<C: Combine>(x: &[f32], rows: usize, stride: usize, y: &mut [f32]) {
     let width = y.len();
+    if width == 1 && stride == 1 {
+        y[0] = line::<C>(&x[..rows]);
+        return;
+    }
     if width >= LANES || stride != width || rows * width < LANES {
         y.fill(C::START);
         accumulate::<C>(x, rows, stride, y);
@@ -169,6 +215,15 @@ impl<C: Combine> Kernel for Blocks<'_, C> {
             strips,
             ..
         } = self.cut;
+        if inner == 1 && blocks == 1 {
+            // SAFETY: each unit has its own result.
+            let y = unsafe { self.y.slice(self.units.clone()) };
+            let x = &self.x[self.units.start * rows..self.units.end * rows];
+            y.iter_mut()
+                .zip(x.chunks_exact(rows))
+                .for_each(|(y, x)| *y = line::<C>(x));
+            return;
+        }
         for unit in self.units {
             let (column, of_blocks) = (unit % strips * strip, unit / strips);
             let (first, outer) = (of_blocks % blocks * block_rows, of_blocks / blocks);

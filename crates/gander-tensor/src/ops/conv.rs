@@ -138,7 +138,14 @@ pub struct ConvOptions {
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        Self { stride: 1, padding: 0, dilation: 1, groups: 1, output_padding: 0, activation: Activation::Identity }
+        Self {
+            stride: 1,
+            padding: 0,
+            dilation: 1,
+            groups: 1,
+            output_padding: 0,
+            activation: Activation::Identity,
+        }
     }
 }
 
@@ -162,7 +169,11 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOpt
     let (in_channels, out_channels) = (x.shape().channels(), weight.shape().channels());
     let group_channels = weight.side(-2);
     if in_channels != group_channels * options.groups || !out_channels.is_multiple_of(options.groups) {
-        return Err(Error::ShapeMismatch { op, left: x.shape().clone(), right: weight.shape().clone() });
+        return Err(Error::ShapeMismatch {
+            op,
+            left: x.shape().clone(),
+            right: weight.shape().clone(),
+        });
     }
     let kernel = &weight.shape()[..spatial];
     let mut sides = Vec::with_capacity(spatial);
@@ -170,7 +181,11 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOpt
         let reach = options.dilation * (k - 1) + 1;
         let Some(room) = (side + 2 * options.padding).checked_sub(reach) else {
             let expected = format!("sides of at least {reach} with padding {}", options.padding);
-            return Err(Error::InvalidShape { op, expected, got: x.shape().clone() });
+            return Err(Error::InvalidShape {
+                op,
+                expected,
+                got: x.shape().clone(),
+            });
         };
         sides.push(room / options.stride + 1);
     }
@@ -192,7 +207,16 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOpt
         output: [&[x.side(0)], sides.as_slice(), &[out_channels]].concat().into(),
     };
     check_bias(op, bias, out_channels)?;
-    apply_with_bias(Conv { geometry, shapes, activation: options.activation }, x, weight, bias)
+    apply_with_bias(
+        Conv {
+            geometry,
+            shapes,
+            activation: options.activation,
+        },
+        x,
+        weight,
+        bias,
+    )
 }
 
 /// A transposed convolution: the gradient of a convolution, used as a layer that makes images larger.
@@ -208,11 +232,19 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
     let spatial = check_operands(op, x, weight, options)?;
     let (in_channels, out_channels) = (weight.side(-2) * options.groups, weight.shape().channels());
     if x.shape().channels() != out_channels || !out_channels.is_multiple_of(options.groups) {
-        return Err(Error::ShapeMismatch { op, left: x.shape().clone(), right: weight.shape().clone() });
+        return Err(Error::ShapeMismatch {
+            op,
+            left: x.shape().clone(),
+            right: weight.shape().clone(),
+        });
     }
     if options.output_padding >= options.stride.max(options.dilation) {
         let value = options.output_padding.to_string();
-        return Err(Error::InvalidArgument { op, argument: "output_padding", value });
+        return Err(Error::InvalidArgument {
+            op,
+            argument: "output_padding",
+            value,
+        });
     }
     let kernel = &weight.shape()[..spatial];
     let mut sides = Vec::with_capacity(spatial);
@@ -220,7 +252,11 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
         let full = side.saturating_sub(1) * options.stride + options.dilation * (k - 1) + options.output_padding + 1;
         let Some(side) = full.checked_sub(2 * options.padding).filter(|&side| side > 0) else {
             let expected = format!("sides that leave something after padding {}", options.padding);
-            return Err(Error::InvalidShape { op, expected, got: x.shape().clone() });
+            return Err(Error::InvalidShape {
+                op,
+                expected,
+                got: x.shape().clone(),
+            });
         };
         sides.push(side);
     }
@@ -242,21 +278,46 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
         output: x.shape().clone(),
     };
     check_bias(op, bias, in_channels)?;
-    apply_with_bias(ConvInputGrad { geometry, shapes, activation: options.activation }, x, weight, bias)
+    apply_with_bias(
+        ConvInputGrad {
+            geometry,
+            shapes,
+            activation: options.activation,
+        },
+        x,
+        weight,
+        bias,
+    )
 }
 
 fn check_operands(op: &'static str, x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<usize> {
     let rank = x.shape().rank();
     if !(3..=5).contains(&rank) || weight.shape().rank() != rank {
-        return Err(Error::ShapeMismatch { op, left: x.shape().clone(), right: weight.shape().clone() });
+        return Err(Error::ShapeMismatch {
+            op,
+            left: x.shape().clone(),
+            right: weight.shape().clone(),
+        });
     }
-    for (argument, value) in [("stride", options.stride), ("dilation", options.dilation), ("groups", options.groups)] {
+    for (argument, value) in [
+        ("stride", options.stride),
+        ("dilation", options.dilation),
+        ("groups", options.groups),
+    ] {
         if value == 0 {
-            return Err(Error::InvalidArgument { op, argument, value: "0".into() });
+            return Err(Error::InvalidArgument {
+                op,
+                argument,
+                value: "0".into(),
+            });
         }
     }
     if weight.shape().contains(&0) {
-        return Err(Error::InvalidShape { op, expected: "a weight".into(), got: weight.shape().clone() });
+        return Err(Error::InvalidShape {
+            op,
+            expected: "a weight".into(),
+            got: weight.shape().clone(),
+        });
     }
     Ok(rank - 2)
 }
@@ -265,7 +326,11 @@ fn check_bias(op: &'static str, bias: Option<&Tensor>, channels: usize) -> Resul
     match bias {
         Some(bias) if **bias.shape() != [channels] => {
             let expected = format!("a bias of shape [{channels}]");
-            Err(Error::InvalidShape { op, expected, got: bias.shape().clone() })
+            Err(Error::InvalidShape {
+                op,
+                expected,
+                got: bias.shape().clone(),
+            })
         }
         _ => Ok(()),
     }
@@ -320,15 +385,35 @@ struct ConvWeightGrad {
 }
 
 fn plain_conv(geometry: ConvGeometry, shapes: &Shapes, x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    apply(Conv { geometry, shapes: shapes.clone(), activation: Activation::Identity }, &[x, w])
+    apply(
+        Conv {
+            geometry,
+            shapes: shapes.clone(),
+            activation: Activation::Identity,
+        },
+        &[x, w],
+    )
 }
 
 fn input_grad(geometry: ConvGeometry, shapes: &Shapes, dy: &Tensor, w: &Tensor) -> Result<Tensor> {
-    apply(ConvInputGrad { geometry, shapes: shapes.clone(), activation: Activation::Identity }, &[dy, w])
+    apply(
+        ConvInputGrad {
+            geometry,
+            shapes: shapes.clone(),
+            activation: Activation::Identity,
+        },
+        &[dy, w],
+    )
 }
 
 fn weight_grad(geometry: ConvGeometry, shapes: &Shapes, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    apply(ConvWeightGrad { geometry, shapes: shapes.clone() }, &[x, dy])
+    apply(
+        ConvWeightGrad {
+            geometry,
+            shapes: shapes.clone(),
+        },
+        &[x, dy],
+    )
 }
 
 /// The sum over everything but channels: a bias gradient.
@@ -346,7 +431,13 @@ impl Operation for Conv {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        let y = device.conv(&self.geometry, inputs[0], inputs[1], inputs.get(2).copied(), self.activation)?;
+        let y = device.conv(
+            &self.geometry,
+            inputs[0],
+            inputs[1],
+            inputs.get(2).copied(),
+            self.activation,
+        )?;
         Ok(y.reshaped(self.shapes.output.clone()))
     }
 
@@ -411,7 +502,9 @@ impl Operation for ConvWeightGrad {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        Ok(device.conv_weight_grad(&self.geometry, inputs[0], inputs[1])?.reshaped(self.shapes.weight.clone()))
+        Ok(device
+            .conv_weight_grad(&self.geometry, inputs[0], inputs[1])?
+            .reshaped(self.shapes.weight.clone()))
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

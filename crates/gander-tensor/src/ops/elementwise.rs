@@ -334,8 +334,16 @@ impl Operation for Binary {
         let piecewise_constant_in_b = matches!(self.0, BinaryOp::LeakyReluGrad(_));
         let constant = matches!(self.0, BinaryOp::Greater | BinaryOp::Equal);
         Ok(vec![
-            if constant { None } else { call.want(0, || for_a()?.sum_to(a.shape()))? },
-            if constant || piecewise_constant_in_b { None } else { call.want(1, || for_b()?.sum_to(b.shape()))? },
+            if constant {
+                None
+            } else {
+                call.want(0, || for_a()?.sum_to(a.shape()))?
+            },
+            if constant || piecewise_constant_in_b {
+                None
+            } else {
+                call.want(1, || for_b()?.sum_to(b.shape()))?
+            },
         ])
     }
 }
@@ -347,7 +355,11 @@ fn share_of_larger(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn require_float(op: &'static str, x: &Array) -> Result<()> {
-    if x.dtype().is_float() { Ok(()) } else { Err(Error::UnsupportedDType { op, got: x.dtype() }) }
+    if x.dtype().is_float() {
+        Ok(())
+    } else {
+        Err(Error::UnsupportedDType { op, got: x.dtype() })
+    }
 }
 
 macro_rules! unary_methods {
@@ -444,9 +456,14 @@ impl Tensor {
         let channels = self.shape().channels();
         if !channels.is_multiple_of(2) {
             let expected = "an even number of channels".into();
-            return Err(Error::InvalidShape { op: "glu", expected, got: self.shape().clone() });
+            return Err(Error::InvalidShape {
+                op: "glu",
+                expected,
+                got: self.shape().clone(),
+            });
         }
         let half = channels / 2;
-        self.slice(-1, 0, half)?.mul(&self.slice(-1, half, channels)?.sigmoid()?)
+        self.slice(-1, 0, half)?
+            .mul(&self.slice(-1, half, channels)?.sigmoid()?)
     }
 }

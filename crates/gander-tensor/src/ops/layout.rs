@@ -120,7 +120,11 @@ impl Operation for Concat {
 /// Joined along an axis; the other sides must agree.
 pub fn concat(parts: &[&Tensor], axis: isize) -> Result<Tensor> {
     let Some(first) = parts.first() else {
-        return Err(Error::InvalidArgument { op: "concat", argument: "parts", value: "none".into() });
+        return Err(Error::InvalidArgument {
+            op: "concat",
+            argument: "parts",
+            value: "none".into(),
+        });
     };
     let axis = first.shape().axis("concat", axis)?;
     for part in parts {
@@ -128,7 +132,11 @@ pub fn concat(parts: &[&Tensor], axis: isize) -> Result<Tensor> {
             && (0..first.shape().rank()).all(|i| i == axis || part.shape()[i] == first.shape()[i]);
         if !fits {
             let (left, right) = (first.shape().clone(), part.shape().clone());
-            return Err(Error::ShapeMismatch { op: "concat", left, right });
+            return Err(Error::ShapeMismatch {
+                op: "concat",
+                left,
+                right,
+            });
         }
     }
     if let [only] = parts {
@@ -151,7 +159,10 @@ impl Operation for GatherRows {
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let rows = call.inputs[0].shape()[0];
-        Ok(vec![call.want(0, || apply(ScatterAddRows { rows }, &[grad, &call.inputs[1]]))?, None])
+        Ok(vec![
+            call.want(0, || apply(ScatterAddRows { rows }, &[grad, &call.inputs[1]]))?,
+            None,
+        ])
     }
 
     fn flops(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
@@ -178,7 +189,10 @@ impl Operation for ScatterAddRows {
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![call.want(0, || apply(GatherRows, &[grad, &call.inputs[1]]))?, None])
+        Ok(vec![
+            call.want(0, || apply(GatherRows, &[grad, &call.inputs[1]]))?,
+            None,
+        ])
     }
 }
 
@@ -190,7 +204,11 @@ impl Tensor {
             return Ok(self.clone());
         }
         if shape.num_elements() != self.shape().num_elements() {
-            return Err(Error::ShapeMismatch { op: "reshape", left: self.shape().clone(), right: shape });
+            return Err(Error::ShapeMismatch {
+                op: "reshape",
+                left: self.shape().clone(),
+                right: shape,
+            });
         }
         apply(Reshape(shape), &[self])
     }
@@ -207,7 +225,11 @@ impl Tensor {
         sorted.sort_unstable();
         if sorted.iter().copied().ne(0..self.shape().rank()) {
             let value = format!("{order:?} for shape {:?}", self.shape());
-            return Err(Error::InvalidArgument { op: "permute", argument: "order", value });
+            return Err(Error::InvalidArgument {
+                op: "permute",
+                argument: "order",
+                value,
+            });
         }
         if order.is_sorted() {
             return Ok(self.clone());
@@ -228,14 +250,21 @@ impl Tensor {
     /// - returns: `[indices…, …]`
     pub fn gather_rows(&self, indices: &Self) -> Result<Self> {
         if indices.dtype() != DType::U32 {
-            return Err(Error::UnsupportedDType { op: "gather_rows", got: indices.dtype() });
+            return Err(Error::UnsupportedDType {
+                op: "gather_rows",
+                got: indices.dtype(),
+            });
         }
         apply(GatherRows, &[self, indices])
     }
 
     /// Converted to another dtype; gradients pass through as they are.
     pub fn cast(&self, dtype: DType) -> Result<Self> {
-        if dtype == self.dtype() { Ok(self.clone()) } else { apply(Cast(dtype), &[self]) }
+        if dtype == self.dtype() {
+            Ok(self.clone())
+        } else {
+            apply(Cast(dtype), &[self])
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Matrix products.
 
-use crate::{Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, ops::conv::sum_to_channels};
+use crate::{
+    Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, ops::conv::sum_to_channels,
+};
 
 /// A batch of products `c[i] = a[i] · b[i]`, with `c[i]` of `m × n` and a reduction over `k`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +41,16 @@ pub fn reference(g: &MatmulGeometry, a: &[f64], b: &[f64]) -> Vec<f64> {
             for column in 0..g.n {
                 c[(i * g.m + row) * g.n + column] = (0..g.k)
                     .map(|j| {
-                        let a = if g.transpose_a { a[j * g.m + row] } else { a[row * g.k + j] };
-                        let b = if g.transpose_b { b[column * g.k + j] } else { b[j * g.n + column] };
+                        let a = if g.transpose_a {
+                            a[j * g.m + row]
+                        } else {
+                            a[row * g.k + j]
+                        };
+                        let b = if g.transpose_b {
+                            b[column * g.k + j]
+                        } else {
+                            b[j * g.n + column]
+                        };
                         a * b
                     })
                     .sum();
@@ -67,10 +77,18 @@ pub fn matmul(a: &Tensor, b: &Tensor, options: MatmulOptions) -> Result<Tensor> 
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let op = "linear";
     if weight.shape().rank() != 2 || x.shape().rank() == 0 || x.shape().channels() != weight.side(0) {
-        return Err(Error::ShapeMismatch { op, left: x.shape().clone(), right: weight.shape().clone() });
+        return Err(Error::ShapeMismatch {
+            op,
+            left: x.shape().clone(),
+            right: weight.shape().clone(),
+        });
     }
     if let Some(bias) = bias.filter(|bias| **bias.shape() != [weight.side(1)]) {
-        return Err(Error::ShapeMismatch { op, left: weight.shape().clone(), right: bias.shape().clone() });
+        return Err(Error::ShapeMismatch {
+            op,
+            left: weight.shape().clone(),
+            right: bias.shape().clone(),
+        });
     }
     let mut shape = x.shape().to_vec();
     *shape.last_mut().expect("rank checked above") = weight.side(1);
@@ -85,7 +103,11 @@ fn product(
     options: MatmulOptions,
     activation: Activation,
 ) -> Result<Tensor> {
-    let mismatch = || Error::ShapeMismatch { op: "matmul", left: a.shape().clone(), right: b.shape().clone() };
+    let mismatch = || Error::ShapeMismatch {
+        op: "matmul",
+        left: a.shape().clone(),
+        right: b.shape().clone(),
+    };
     let (rank_a, rank_b) = (a.shape().rank(), b.shape().rank());
     if rank_a < 2 || rank_b < 2 || (rank_b > 2 && a.shape()[..rank_a - 2] != b.shape()[..rank_b - 2]) {
         return Err(mismatch());
@@ -106,7 +128,10 @@ fn product(
     if one_weight && options.transpose_a {
         let mut order: Vec<usize> = (0..rank_a).collect();
         order.swap(rank_a - 2, rank_a - 1);
-        let options = MatmulOptions { transpose_a: false, ..options };
+        let options = MatmulOptions {
+            transpose_a: false,
+            ..options
+        };
         return product(&a.permute(&order)?, b, bias, options, activation);
     }
     if one_weight {
@@ -124,7 +149,12 @@ fn product(
         shared_b: false,
     };
     let output = [&a.shape()[..rank_a - 2], &[m, n]].concat().into();
-    let operation = Matmul { geometry, options, output, activation };
+    let operation = Matmul {
+        geometry,
+        options,
+        output,
+        activation,
+    };
     match bias {
         Some(bias) => apply(operation, &[a, b, bias]),
         None => apply(operation, &[a, b]),
@@ -153,14 +183,26 @@ impl Operation for Matmul {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        let c = device.matmul(&self.geometry, inputs[0], inputs[1], inputs.get(2).copied(), self.activation)?;
+        let c = device.matmul(
+            &self.geometry,
+            inputs[0],
+            inputs[1],
+            inputs.get(2).copied(),
+            self.activation,
+        )?;
         Ok(c.reshaped(self.output.clone()))
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (a, b) = (&call.inputs[0], &call.inputs[1]);
-        let MatmulOptions { transpose_a, transpose_b } = self.options;
-        let options = |transpose_a, transpose_b| MatmulOptions { transpose_a, transpose_b };
+        let MatmulOptions {
+            transpose_a,
+            transpose_b,
+        } = self.options;
+        let options = |transpose_a, transpose_b| MatmulOptions {
+            transpose_a,
+            transpose_b,
+        };
         let grad = self.activation.backward(grad, call.output)?;
         let for_a = || {
             if transpose_a {

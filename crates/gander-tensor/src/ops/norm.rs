@@ -1,8 +1,8 @@
 //! Normalization by the statistics of a batch, an image, a group of channels or a position.
 
 use crate::{
-    Activation, Array, BatchStatistics, Call, Device, Error, NormGeometry, Operation, Result, Shape, Tensor, apply,
-    no_grad, ops::elementwise::UnaryOp,
+    Activation, Array, BatchStatistics, Call, Device, Error, NormGeometry, NormPass, Operation, Result, Shape, Tensor,
+    apply, no_grad, ops::elementwise::UnaryOp,
 };
 
 /// Settings of a normalization.
@@ -16,7 +16,10 @@ pub struct NormOptions {
 
 impl Default for NormOptions {
     fn default() -> Self {
-        Self { eps: 1e-5, activation: Activation::Identity }
+        Self {
+            eps: 1e-5,
+            activation: Activation::Identity,
+        }
     }
 }
 
@@ -52,7 +55,17 @@ pub fn batch_norm(
 ) -> Result<(Tensor, BatchStatistics)> {
     let channels = x.shape().channels();
     let rows = x.shape().num_elements() / channels.max(1);
-    normalize("batch_norm", x, NormGeometry { groups: 1, rows, channels }, affine, options)
+    normalize(
+        "batch_norm",
+        x,
+        NormGeometry {
+            groups: 1,
+            rows,
+            channels,
+        },
+        affine,
+        options,
+    )
 }
 
 /// Instance normalization: each channel of each image by its own statistics.
@@ -65,7 +78,14 @@ pub fn batch_norm(
 pub fn instance_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, options: NormOptions) -> Result<Tensor> {
     let (groups, channels) = (x.side(0), x.shape().channels());
     let rows = x.shape().num_elements() / (groups * channels).max(1);
-    Ok(normalize("instance_norm", x, NormGeometry { groups, rows, channels }, affine, options)?.0)
+    Ok(normalize(
+        "instance_norm",
+        x,
+        NormGeometry { groups, rows, channels },
+        affine,
+        options,
+    )?
+    .0)
 }
 
 /// Group normalization: each group of channels of each image by its own statistics.
@@ -84,7 +104,11 @@ pub fn group_norm(
     let (batch, channels) = (x.side(0), x.shape().channels());
     if groups == 0 || !channels.is_multiple_of(groups) {
         let value = format!("{groups} for {channels} channels");
-        return Err(Error::InvalidArgument { op: "group_norm", argument: "groups", value });
+        return Err(Error::InvalidArgument {
+            op: "group_norm",
+            argument: "groups",
+            value,
+        });
     }
     let pixels = x.shape().num_elements() / (batch * channels).max(1);
     let grouped = x.reshape([batch, pixels, groups, channels / groups])?;
@@ -126,7 +150,11 @@ fn normalize(
 ) -> Result<(Tensor, BatchStatistics)> {
     for part in affine.iter().flat_map(|(scale, shift)| [scale, shift]) {
         if **part.shape() != [geometry.channels] {
-            return Err(Error::ShapeMismatch { op: name, left: x.shape().clone(), right: part.shape().clone() });
+            return Err(Error::ShapeMismatch {
+                op: name,
+                left: x.shape().clone(),
+                right: part.shape().clone(),
+            });
         }
     }
     let device = x.device();
@@ -135,7 +163,13 @@ fn normalize(
         let variance = Tensor::from_array(statistics.variance.clone(), device);
         Ok(variance.add_scalar(options.eps)?.sqrt()?.recip()?.into_array())
     })?;
-    let operation = Normalize { name, geometry, options, mean: statistics.mean.clone(), inv_std };
+    let operation = Normalize {
+        name,
+        geometry,
+        options,
+        mean: statistics.mean.clone(),
+        inv_std,
+    };
     let y = match affine {
         Some((scale, shift)) => apply(operation, &[x, scale, shift])?,
         None => apply(operation, &[x])?,
@@ -159,12 +193,22 @@ impl Operation for Normalize {
     }
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
-        vec![("eps", self.options.eps.to_string()), ("activation", format!("{:?}", self.options.activation))]
+        vec![
+            ("eps", self.options.eps.to_string()),
+            ("activation", format!("{:?}", self.options.activation)),
+        ]
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         let affine = (inputs.len() == 3).then(|| (inputs[1], inputs[2]));
-        device.normalize(self.geometry, inputs[0], &self.mean, &self.inv_std, affine, self.options.activation)
+        device.normalize(
+            self.geometry,
+            inputs[0],
+            &self.mean,
+            &self.inv_std,
+            affine,
+            self.options.activation,
+        )
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
@@ -186,18 +230,20 @@ impl Operation for Normalize {
 
 impl Normalize {
     fn fused_backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let x = &call.inputs[0];
-        let scale = call.inputs.get(1).map(Tensor::array);
-        let gradients = x.device().normalize_backward(
-            self.geometry,
-            grad.array(),
-            x.array(),
-            call.output.array(),
-            (&self.mean, &self.inv_std),
-            scale,
-            self.options.activation,
-        )?;
-        Ok(gradients.into_iter().map(|gradient| Some(Tensor::from_array(gradient, x.device()))).collect())
+        let device = call.output.device();
+        let pass = NormPass {
+            x: call.inputs[0].array(),
+            y: call.output.array(),
+            mean: &self.mean,
+            inv_std: &self.inv_std,
+            scale: call.inputs.get(1).map(Tensor::array),
+            activation: self.options.activation,
+        };
+        let gradients = device.normalize_backward(self.geometry, grad.array(), &pass)?;
+        Ok(gradients
+            .into_iter()
+            .map(|gradient| Some(Tensor::from_array(gradient, device)))
+            .collect())
     }
 
     /// The same in differentiable operations:
@@ -208,18 +254,33 @@ impl Normalize {
         let x = seen_as(&call.inputs[0])?;
         let grad = seen_as(&self.options.activation.backward(grad, call.output)?)?;
         let centered = x.sub(&x.mean_keep(&[1])?)?;
-        let inv_std = centered.square()?.mean_keep(&[1])?.add_scalar(self.options.eps)?.sqrt()?.recip()?;
+        let inv_std = centered
+            .square()?
+            .mean_keep(&[1])?
+            .add_scalar(self.options.eps)?
+            .sqrt()?
+            .recip()?;
         let standardized = centered.mul(&inv_std)?;
         let (dscale, dshift) = if call.inputs.len() == 3 {
             let shape = Shape::from([channels]);
-            (Some(grad.mul(&standardized)?.sum_to(&shape)?), Some(grad.sum_to(&shape)?))
+            (
+                Some(grad.mul(&standardized)?.sum_to(&shape)?),
+                Some(grad.sum_to(&shape)?),
+            )
         } else {
             (None, None)
         };
         let dx = call.want(0, || {
-            let dx = if let Some(scale) = call.inputs.get(1) { grad.mul(scale)? } else { grad.clone() };
+            let dx = if let Some(scale) = call.inputs.get(1) {
+                grad.mul(scale)?
+            } else {
+                grad.clone()
+            };
             let along = standardized.mul(&dx.mul(&standardized)?.mean_keep(&[1])?)?;
-            dx.sub(&dx.mean_keep(&[1])?)?.sub(&along)?.mul(&inv_std)?.reshape(call.inputs[0].shape())
+            dx.sub(&dx.mean_keep(&[1])?)?
+                .sub(&along)?
+                .mul(&inv_std)?
+                .reshape(call.inputs[0].shape())
         })?;
         Ok(vec![dx, dscale, dshift])
     }

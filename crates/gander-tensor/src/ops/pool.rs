@@ -25,16 +25,34 @@ impl Tensor {
     /// - returns: `[batch, spatial…, channels]`, each side `(side + 2·padding − kernel) / stride + 1`
     pub fn max_pool(&self, kernel: usize, stride: usize, padding: usize) -> Result<Self> {
         let (op, rank) = ("max_pool", self.shape().rank());
-        let spatial = if (3..=5).contains(&rank) { &self.shape()[1..rank - 1] } else { &[] };
+        let spatial = if (3..=5).contains(&rank) {
+            &self.shape()[1..rank - 1]
+        } else {
+            &[]
+        };
         if spatial.is_empty() {
             let expected = "one to three spatial axes".into();
-            return Err(Error::InvalidShape { op, expected, got: self.shape().clone() });
+            return Err(Error::InvalidShape {
+                op,
+                expected,
+                got: self.shape().clone(),
+            });
         }
         if kernel == 0 || stride == 0 || padding >= kernel || spatial.iter().any(|&side| side + 2 * padding < kernel) {
-            let value = format!("kernel {kernel}, stride {stride}, padding {padding} for shape {:?}", self.shape());
-            return Err(Error::InvalidArgument { op, argument: "window", value });
+            let value = format!(
+                "kernel {kernel}, stride {stride}, padding {padding} for shape {:?}",
+                self.shape()
+            );
+            return Err(Error::InvalidArgument {
+                op,
+                argument: "window",
+                value,
+            });
         }
-        let sides: Vec<usize> = spatial.iter().map(|&side| (side + 2 * padding - kernel) / stride + 1).collect();
+        let sides: Vec<usize> = spatial
+            .iter()
+            .map(|&side| (side + 2 * padding - kernel) / stride + 1)
+            .collect();
         let lead = 3 - spatial.len();
         let at = |axis: usize, value: usize, fill: usize| if axis < lead { fill } else { value };
         let channels = self.shape().channels();
@@ -54,7 +72,9 @@ impl Tensor {
         let indices = Tensor::from_array(indices, self.device());
         let output = [&[self.side(0)], sides.as_slice(), &[channels]].concat();
         // The gradient goes to the winner alone, which is what a gather's gradient does.
-        self.reshape([self.shape().num_elements()])?.gather_rows(&indices)?.reshape(output)
+        self.reshape([self.shape().num_elements()])?
+            .gather_rows(&indices)?
+            .reshape(output)
     }
 }
 
@@ -71,14 +91,23 @@ pub fn minibatch_std(x: &Tensor, group_size: usize) -> Result<Tensor> {
     let batch = x.side(0);
     if x.shape().rank() < 3 || group_size == 0 || !batch.is_multiple_of(group_size) {
         let value = format!("{group_size} for shape {:?}", x.shape());
-        return Err(Error::InvalidArgument { op, argument: "group_size", value });
+        return Err(Error::InvalidArgument {
+            op,
+            argument: "group_size",
+            value,
+        });
     }
     let features = x.shape().num_elements() / batch;
     // Image i is in group i mod (batch / group_size), as in the paper's code.
     let groups = batch / group_size;
     let grouped = x.reshape([group_size, groups, features])?;
     let centered = grouped.sub(&grouped.mean_keep(&[0])?)?;
-    let deviation = centered.square()?.mean_keep(&[0])?.add_scalar(1e-8)?.sqrt()?.mean_keep(&[2])?;
+    let deviation = centered
+        .square()?
+        .mean_keep(&[0])?
+        .add_scalar(1e-8)?
+        .sqrt()?
+        .mean_keep(&[2])?;
     let mut map = x.shape().to_vec();
     *map.last_mut().expect("rank checked above") = 1;
     let spatial: usize = map[1..].iter().product();

@@ -37,7 +37,11 @@ pub fn reference(op: ReduceOp, x: &[f64], shape: &[usize], axes: &[bool]) -> Vec
 }
 
 fn reduced_shape(shape: &[usize], axes: &[bool]) -> Vec<usize> {
-    shape.iter().zip(axes).map(|(&side, &reduced)| if reduced { 1 } else { side }).collect()
+    shape
+        .iter()
+        .zip(axes)
+        .map(|(&side, &reduced)| if reduced { 1 } else { side })
+        .collect()
 }
 
 #[derive(Debug)]
@@ -108,10 +112,20 @@ impl Operation for Broadcast {
 
 impl Tensor {
     fn reduce(&self, op: ReduceOp, axes: &[bool]) -> Result<Self> {
-        if axes.iter().zip(self.shape().iter()).all(|(&reduced, &side)| !reduced || side == 1) {
+        if axes
+            .iter()
+            .zip(self.shape().iter())
+            .all(|(&reduced, &side)| !reduced || side == 1)
+        {
             return Ok(self.clone());
         }
-        apply(Reduce { op, axes: axes.to_vec() }, &[self])
+        apply(
+            Reduce {
+                op,
+                axes: axes.to_vec(),
+            },
+            &[self],
+        )
     }
 
     fn reduce_axes(&self, op: ReduceOp, axes: &[isize]) -> Result<Self> {
@@ -141,7 +155,8 @@ impl Tensor {
 
     /// The sum of everything: a scalar.
     pub fn sum_all(&self) -> Result<Self> {
-        self.reduce(ReduceOp::Sum, &vec![true; self.shape().rank()])?.reshape(&[])
+        self.reduce(ReduceOp::Sum, &vec![true; self.shape().rank()])?
+            .reshape([])
     }
 
     /// The mean of everything: a scalar.
@@ -153,7 +168,7 @@ impl Tensor {
     /// The sum over all axes but the first: `[batch, …]` to `[batch]`.
     pub fn sum_per_sample(&self) -> Result<Self> {
         let axes: Vec<bool> = (0..self.shape().rank()).map(|axis| axis > 0).collect();
-        self.reduce(ReduceOp::Sum, &axes)?.reshape(&[self.side(0)])
+        self.reduce(ReduceOp::Sum, &axes)?.reshape([self.side(0)])
     }
 
     /// Repeated along axes of size one (and new leading axes).
@@ -164,7 +179,11 @@ impl Tensor {
         }
         let reached = Shape::broadcast("broadcast_to", self.shape(), &shape)?;
         if reached != shape {
-            return Err(crate::Error::ShapeMismatch { op: "broadcast_to", left: self.shape().clone(), right: shape });
+            return Err(crate::Error::ShapeMismatch {
+                op: "broadcast_to",
+                left: self.shape().clone(),
+                right: shape,
+            });
         }
         apply(Broadcast(shape), &[self])
     }
@@ -175,7 +194,9 @@ impl Tensor {
             return Ok(self.clone());
         }
         let new_axes = self.shape().rank() - shape.rank();
-        let axes: Vec<bool> = (0..self.shape().rank()).map(|axis| axis < new_axes || shape[axis - new_axes] == 1).collect();
+        let axes: Vec<bool> = (0..self.shape().rank())
+            .map(|axis| axis < new_axes || shape[axis - new_axes] == 1)
+            .collect();
         self.reduce(ReduceOp::Sum, &axes)?.reshape(shape)
     }
 }

@@ -38,7 +38,13 @@ impl AxisMap {
             starts.push(indices.len() as u32);
         }
         let out_len = starts.len() - 1;
-        Self { in_len, out_len, starts: starts.into(), indices: indices.into(), weights: weights.into() }
+        Self {
+            in_len,
+            out_len,
+            starts: starts.into(),
+            indices: indices.into(),
+            weights: weights.into(),
+        }
     }
 
     /// The taps of one output.
@@ -71,7 +77,10 @@ impl AxisMap {
             let i = i.abs();
             if i > last { 2 * last - i } else { i }
         };
-        Self::new(in_len, (-(before as isize)..(in_len + after) as isize).map(|i| vec![(mirror(i), 1.0)]))
+        Self::new(
+            in_len,
+            (-(before as isize)..(in_len + after) as isize).map(|i| vec![(mirror(i), 1.0)]),
+        )
     }
 
     /// The order reversed.
@@ -81,7 +90,10 @@ impl AxisMap {
 
     /// Each output takes the input at `⌊i · in / out⌋`.
     pub fn nearest(in_len: usize, out_len: usize) -> Self {
-        Self::new(in_len, (0..out_len).map(|i| vec![((i * in_len / out_len) as isize, 1.0)]))
+        Self::new(
+            in_len,
+            (0..out_len).map(|i| vec![((i * in_len / out_len) as isize, 1.0)]),
+        )
     }
 
     /// Linear interpolation between pixel centers, edges repeated, no low-pass (`align_corners` false).
@@ -94,7 +106,11 @@ impl AxisMap {
                 let center = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
                 let left = (center as isize).min(last);
                 let t = (center - left as f64) as f32;
-                if left == last { vec![(left, 1.0)] } else { vec![(left, 1.0 - t), (left + 1, t)] }
+                if left == last {
+                    vec![(left, 1.0)]
+                } else {
+                    vec![(left, 1.0 - t), (left + 1, t)]
+                }
             }),
         )
     }
@@ -172,7 +188,10 @@ impl Operation for MapAxis {
     }
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
-        vec![("axis", self.axis.to_string()), ("length", format!("{} to {}", self.map.in_len, self.map.out_len))]
+        vec![
+            ("axis", self.axis.to_string()),
+            ("length", format!("{} to {}", self.map.in_len, self.map.out_len)),
+        ]
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
@@ -180,14 +199,22 @@ impl Operation for MapAxis {
     }
 
     fn backward(&self, _call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let transposed = Self { name: self.name, axis: self.axis, map: self.map.transposed() };
+        let transposed = Self {
+            name: self.name,
+            axis: self.axis,
+            map: self.map.transposed(),
+        };
         Ok(vec![Some(apply(transposed, &[grad])?)])
     }
 
     fn flops(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
         let moves_only = self.map.weights.iter().all(|&weight| weight == 1.0);
         let taps = self.map.indices.len() / self.map.out_len.max(1);
-        if moves_only { 0 } else { (2 * taps * output.num_elements()) as u64 }
+        if moves_only {
+            0
+        } else {
+            (2 * taps * output.num_elements()) as u64
+        }
     }
 }
 
@@ -212,7 +239,11 @@ impl Tensor {
         let len = self.shape()[axis];
         if start > end || end > len {
             let value = format!("{start}..{end} of {len}");
-            return Err(Error::InvalidArgument { op: "slice", argument: "range", value });
+            return Err(Error::InvalidArgument {
+                op: "slice",
+                argument: "range",
+                value,
+            });
         }
         if (start, end) == (0, len) {
             return Ok(self.clone());
@@ -224,7 +255,11 @@ impl Tensor {
     pub fn pad_zero(&self, axis: isize, before: usize, after: usize) -> Result<Self> {
         let axis = self.shape().axis("pad", axis)?;
         let len = self.shape()[axis];
-        self.map_axis("pad", axis, AxisMap::window(len, -(before as isize), (len + after) as isize))
+        self.map_axis(
+            "pad",
+            axis,
+            AxisMap::window(len, -(before as isize), (len + after) as isize),
+        )
     }
 
     /// Mirrored at the border of every spatial axis, whose first and last positions are not repeated.
@@ -232,7 +267,11 @@ impl Tensor {
         let spatial = &self.shape()[1..self.shape().rank() - 1];
         if let Some(side) = spatial.iter().find(|&&side| side <= padding) {
             let value = format!("{padding} for a side of {side}");
-            return Err(Error::InvalidArgument { op: "pad_reflect", argument: "padding", value });
+            return Err(Error::InvalidArgument {
+                op: "pad_reflect",
+                argument: "padding",
+                value,
+            });
         }
         self.map_spatial("pad_reflect", |_, len| AxisMap::reflect(len, padding, padding))
     }
@@ -269,7 +308,15 @@ impl Tensor {
     fn check_sides(&self, op: &'static str, sides: &[usize]) -> Result<()> {
         let fits = sides.len() + 2 == self.shape().rank() && sides.iter().all(|&side| side > 0);
         let expected = || format!("{} spatial axes for sides {sides:?}", sides.len());
-        if fits { Ok(()) } else { Err(Error::InvalidShape { op, expected: expected(), got: self.shape().clone() }) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::InvalidShape {
+                op,
+                expected: expected(),
+                got: self.shape().clone(),
+            })
+        }
     }
 
     /// Twice the resolution: zeros inserted, then the separable filter `[1, 3, 3, 1] / 4`, which keeps the mean.
@@ -278,23 +325,36 @@ impl Tensor {
     /// Karras et al. 2020 (StyleGAN2), appendix B, <https://arxiv.org/abs/1912.04958>.
     pub fn fir_upsample(&self) -> Result<Self> {
         let taps = [0.25, 0.75, 0.75, 0.25];
-        self.map_spatial("fir_upsample", |_, len| AxisMap::up_fir_down(len, &taps, 2, 1, 2, 2 * len))
+        self.map_spatial("fir_upsample", |_, len| {
+            AxisMap::up_fir_down(len, &taps, 2, 1, 2, 2 * len)
+        })
     }
 
     /// Half the resolution: the separable filter `[1, 3, 3, 1] / 8`, then every second value.
     pub fn fir_downsample(&self) -> Result<Self> {
         let taps = [0.125, 0.375, 0.375, 0.125];
-        self.map_spatial("fir_downsample", |_, len| AxisMap::up_fir_down(len, &taps, 1, 2, 1, len.div_ceil(2)))
+        self.map_spatial("fir_downsample", |_, len| {
+            AxisMap::up_fir_down(len, &taps, 1, 2, 1, len.div_ceil(2))
+        })
     }
 
     /// Means over windows of every spatial axis; padding is not counted.
     pub fn average_pool(&self, kernel: usize, stride: usize, padding: usize) -> Result<Self> {
         let spatial = &self.shape()[1..self.shape().rank() - 1];
         if kernel == 0 || stride == 0 || padding >= kernel || spatial.iter().any(|&side| side + 2 * padding < kernel) {
-            let value = format!("kernel {kernel}, stride {stride}, padding {padding} for shape {:?}", self.shape());
-            return Err(Error::InvalidArgument { op: "average_pool", argument: "window", value });
+            let value = format!(
+                "kernel {kernel}, stride {stride}, padding {padding} for shape {:?}",
+                self.shape()
+            );
+            return Err(Error::InvalidArgument {
+                op: "average_pool",
+                argument: "window",
+                value,
+            });
         }
-        self.map_spatial("average_pool", |_, len| AxisMap::average_pool(len, kernel, stride, padding))
+        self.map_spatial("average_pool", |_, len| {
+            AxisMap::average_pool(len, kernel, stride, padding)
+        })
     }
 }
 
@@ -304,7 +364,10 @@ mod tests {
 
     #[test]
     fn transposing_twice_is_nothing() {
-        for map in [AxisMap::bilinear(5, 9), AxisMap::up_fir_down(4, &[1.0, 3.0, 3.0, 1.0], 2, 1, 2, 8)] {
+        for map in [
+            AxisMap::bilinear(5, 9),
+            AxisMap::up_fir_down(4, &[1.0, 3.0, 3.0, 1.0], 2, 1, 2, 8),
+        ] {
             assert_eq!(map.transposed().transposed(), map);
         }
     }

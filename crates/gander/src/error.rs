@@ -1,0 +1,144 @@
+//! What can go wrong in this crate.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine refused.
+    #[error(transparent)]
+    Tensor(#[from] gander_tensor::Error),
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] gander_data::Error),
+    /// A file of weights could not be read or written.
+    #[error(transparent)]
+    Formats(#[from] gander_formats::Error),
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A value that is not a number, or not a finite one, came up in training.
+    #[error("{tensor} is not finite after {images_seen} images")]
+    NonFinite {
+        /// The tensor.
+        tensor: String,
+        /// When.
+        images_seen: u64,
+    },
+    /// A setting is out of its range.
+    #[error("{setting} out of range: {value}")]
+    InvalidSetting {
+        /// Its name in `config.toml`.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A family cannot make images of this size.
+    #[error("{family} cannot make images of {width_px}x{height_px}: {reason}")]
+    UnsupportedSize {
+        /// The family.
+        family: &'static str,
+        /// Columns.
+        width_px: usize,
+        /// Rows.
+        height_px: usize,
+        /// What it can make.
+        reason: String,
+    },
+    /// A file lacks a tensor.
+    #[error("missing tensor: {name}")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape than the model's.
+    #[error("`{name}` has shape {got:?}, the model expects {expected:?}")]
+    WrongShape {
+        /// Its name.
+        name: String,
+        /// The file's.
+        got: Vec<usize>,
+        /// The model's.
+        expected: Vec<usize>,
+    },
+    /// A file is not one of Gander's.
+    #[error("{path} is not a {expected} of Gander: {reason}")]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
+    /// A file is of a version that this program does not read.
+    #[error("{path} has version {got}, this program reads version {expected}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The file's version.
+        got: u64,
+        /// This program's.
+        expected: u32,
+    },
+    /// A run directory has no checkpoint to resume from.
+    #[error("no checkpoint in {path}")]
+    NoCheckpoint {
+        /// The run.
+        path: PathBuf,
+    },
+    /// No checkpoint of a run could be read.
+    #[error("no readable checkpoint in {path}; the newest: {newest}")]
+    NoReadableCheckpoint {
+        /// The run.
+        path: PathBuf,
+        /// What is wrong with the newest.
+        newest: String,
+    },
+    /// The data of a resumed run is not what it was.
+    #[error("the data has changed since the run began: {was} then, {is} now")]
+    DataChanged {
+        /// The fingerprint in the checkpoint.
+        was: String,
+        /// The fingerprint now.
+        is: String,
+    },
+    /// There is no class of this name.
+    #[error("no class named {name}")]
+    UnknownClass {
+        /// The name.
+        name: String,
+        /// The classes there are.
+        classes: Vec<String>,
+    },
+    /// Another process trains in this run directory.
+    #[error("{path} is in use by process {pid}")]
+    RunInUse {
+        /// The run.
+        path: PathBuf,
+        /// The other process.
+        pid: u32,
+    },
+    /// A settings file or a `key=value` does not say something that a run can be made of.
+    #[error("invalid settings: {reason}")]
+    InvalidConfig {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

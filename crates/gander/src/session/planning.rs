@@ -1,0 +1,216 @@
+//! From what a user asks for to settings and opened data.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use gander_data::{
+    Dataset, Labels, Opened, Remembered, Size, Skipped,
+    pottery::{PictureSize, Pottery, PotteryConfig},
+};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision};
+
+use super::{Length, TrainRequest};
+use crate::{
+    error::{Error, Result},
+    models::ImageSpec,
+    run::RunDirectory,
+    train::{
+        Budget, RunConfig, TrainState, checkpoint,
+        config::{DataConfig, DeviceConfig},
+        defaults, overrides,
+    },
+};
+
+/// Settings and opened data, before anything is written.
+pub struct Planned {
+    pub(super) config: RunConfig,
+    pub(super) target: Target,
+    pub(super) data: Data,
+    pub(super) budget: Budget,
+    pub(super) device: DeviceRef,
+    pub(super) skipped: Vec<Skipped>,
+    /// When the clock of a time budget began.
+    pub(super) started: Instant,
+}
+
+/// Where the files of a run go, and what it starts from.
+pub(super) enum Target {
+    /// A new directory below this one.
+    New { base: PathBuf, init: Option<PathBuf> },
+    /// A run that goes on from a checkpoint.
+    Existing { directory: PathBuf, state: Box<TrainState> },
+}
+
+/// The images of a run.
+pub(super) struct Data {
+    pub(super) name: String,
+    pub(super) train: Arc<dyn Dataset>,
+    pub(super) holdout: Option<Arc<dyn Dataset>>,
+}
+
+/// The share of `--minutes` that writing the results at the end may take.
+const MINUTES_FOR_TRAINING: f64 = 0.985;
+
+/// Chooses what the user left open, and opens the data.
+///
+/// # Errors
+/// Those of [`gander_data::open`], [`Error::InvalidConfig`] and [`Error::InvalidSetting`] for settings that cannot be,
+/// [`Error::UnsupportedSize`] for a size that the family cannot make.
+pub fn plan(request: &TrainRequest) -> Result<Planned> {
+    let started = Instant::now();
+    let mut data_config = DataConfig {
+        sources: request.sources.clone(),
+        flip: false,
+        pottery_images: defaults::POTTERY_IMAGES,
+        open: gander_data::OpenOptions {
+            size: request.size,
+            labels: if request.labels { Labels::Require } else { Labels::Ignore },
+            holdout: request.holdout,
+            threads: request.threads.unwrap_or(0),
+            ..gander_data::OpenOptions::default()
+        },
+    };
+    // Settings of the data must be known before it is opened, those of the model can only be chosen after.
+    overrides::apply_data(&mut data_config, &request.set)?;
+    let (data, skipped) = open(&data_config)?;
+    let shape = data.train.shape();
+    data_config.open.size = Some(Size { width_px: shape.width_px, height_px: shape.height_px });
+    let images = ImageSpec {
+        height_px: shape.height_px,
+        width_px: shape.width_px,
+        channels: shape.channels,
+        num_classes: if request.labels { data.train.classes().len() } else { 0 },
+    };
+
+    let minutes = match request.length {
+        Some(Length::Minutes(minutes)) => Some(minutes),
+        None => Some(defaults::MINUTES),
+        Some(Length::Kimg(_)) => None,
+    };
+    let choice = defaults::choose(request.family.as_deref(), request.preset.as_deref(), images, minutes)?;
+    let mut training = choice.training;
+    if let Some(Length::Kimg(kimg)) = request.length {
+        let share = training.burn_in_kimg / training.total_kimg;
+        (training.total_kimg, training.burn_in_kimg) = (kimg, kimg * share);
+    }
+    training.batch = request.batch.unwrap_or(training.batch);
+    training.accumulate = request.accumulate.unwrap_or(training.accumulate);
+    if let Some(gamma) = request.gamma {
+        let ramp = crate::train::schedule::Ramp::new(gamma, gamma / 10.0);
+        (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
+    }
+    let isa = Isa::detect();
+    let fastest = if isa.has_bf16() { Precision::Bf16 } else { Precision::F32 };
+    let config = RunConfig {
+        version: RunConfig::VERSION,
+        seed: request.seed.unwrap_or(0),
+        data: data_config,
+        model: choice.model,
+        training,
+        device: DeviceConfig {
+            threads: request.threads.unwrap_or(0),
+            precision: request.precision.unwrap_or(fastest),
+            isa: None,
+        },
+    };
+    let config = overrides::apply(config, &request.set)?;
+    config.validate()?;
+    let budget = minutes.map_or(Budget::Images, |minutes| Budget::Time {
+        seconds: minutes * 60.0 * MINUTES_FOR_TRAINING,
+    });
+    Ok(Planned {
+        target: Target::New {
+            base: request.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            init: request.init.clone(),
+        },
+        device: device(&config.device)?,
+        config,
+        data,
+        budget,
+        skipped,
+        started,
+    })
+}
+
+/// Reads the newest whole checkpoint of a run, and opens its data again.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`], [`Error::NoReadableCheckpoint`], and [`Error::DataChanged`] if the images are not what
+/// they were.
+pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usize>) -> Result<Planned> {
+    let started = Instant::now();
+    let (path, header) = newest_checkpoint(directory)?;
+    let mut config = header.config;
+    config.device.threads = threads.unwrap_or(config.device.threads);
+    let device = device(&config.device)?;
+    let (data, skipped) = open(&config.data)?;
+    let is = data.train.fingerprint();
+    if is != header.data_fingerprint {
+        return Err(Error::DataChanged { was: header.data_fingerprint, is });
+    }
+    let (header, tensors) = checkpoint::load(&path, &device)?;
+    let mut state = TrainState::new(&config, &device)?;
+    state.restore(&tensors, header.numbers)?;
+    let budget = match length {
+        None => Budget::Images,
+        Some(Length::Kimg(kimg)) => {
+            state.progress.extend(&config.training, kimg);
+            Budget::Images
+        }
+        Some(Length::Minutes(minutes)) => {
+            Budget::Time { seconds: state.progress.seconds + minutes * 60.0 * MINUTES_FOR_TRAINING }
+        }
+    };
+    let target = Target::Existing { directory: directory.to_owned(), state: Box::new(state) };
+    Ok(Planned { config, target, data, budget, device, skipped, started })
+}
+
+/// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest.
+fn newest_checkpoint(directory: &Path) -> Result<(PathBuf, checkpoint::CheckpointHeader)> {
+    let mut paths = RunDirectory::open(directory)?.checkpoints()?;
+    let mut newest_problem = None;
+    while let Some(entry) = paths.pop() {
+        match checkpoint::load_header(&entry.path) {
+            Ok(header) => return Ok((entry.path, header)),
+            Err(error) => newest_problem = newest_problem.or(Some(error)),
+        }
+    }
+    Err(match newest_problem {
+        // A version of another program says more than "unreadable".
+        Some(error @ Error::Version { .. }) => error,
+        Some(error) => {
+            Error::NoReadableCheckpoint { path: directory.to_owned(), newest: crate::error::chain(&error) }
+        }
+        None => Error::NoCheckpoint { path: directory.to_owned() },
+    })
+}
+
+fn device(config: &DeviceConfig) -> Result<DeviceRef> {
+    let DeviceConfig { threads, precision, isa } = *config;
+    Ok(Cpu::with_options(CpuOptions { threads, isa, precision })?)
+}
+
+/// Opens the images of a run, or throws pots.
+pub(crate) fn open(config: &DataConfig) -> Result<(Data, Vec<Skipped>)> {
+    if config.sources.is_empty() {
+        return Ok((pottery(config)?, Vec::new()));
+    }
+    let Opened { train, holdout, skipped, .. } = gander_data::open(&config.sources, &config.open)?;
+    let first = config.sources[0].canonicalize().unwrap_or_else(|_| config.sources[0].clone());
+    let name = first.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = name.split('.').next().unwrap_or("data").to_owned();
+    Ok((Data { name, train, holdout }, skipped))
+}
+
+/// The pots of a run, and as many more as a tenth of them, which are never trained on.
+fn pottery(config: &DataConfig) -> Result<Data> {
+    let Size { width_px, height_px } = config.open.size.unwrap_or(defaults::POTTERY_SIZE);
+    let size = PictureSize { width_px, height_px };
+    let pots = Pottery::new(PotteryConfig { size, len: config.pottery_images, ..PotteryConfig::default() })?;
+    let holdout = pots.held_out(config.pottery_images.div_ceil(10))?;
+    let train = Arc::new(Remembered::new(Arc::new(pots)));
+    Ok(Data { name: "pottery".into(), train, holdout: Some(Arc::new(holdout)) })
+}

@@ -1,0 +1,244 @@
+//! What a run leaves behind on its way: ticks, pictures, checkpoints.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::Instant,
+};
+
+use gander_data::{Dataset, ImageShape, label_counts};
+use gander_tensor::{RandomKey, Tensor};
+use image::DynamicImage;
+
+use crate::{
+    error::Result,
+    events::{Event, Listeners, Tick},
+    images::{self, GridOptions, Tiles},
+    run::RunDirectory,
+    shipped::{self, GeneratorHeader, draw_class, generate},
+    train::{
+        Trainer, checkpoint,
+        state::PlanCorrection,
+        steps::Scalars,
+        trainer::Observer,
+    },
+};
+
+/// Most seconds of work that a kill can cost.
+const CHECKPOINT_SECONDS: f64 = 45.0;
+
+/// Ticks and pictures come at these intervals at first, later after these shares of the time so far, so that a run of
+/// a minute and one of a week both leave some hundred lines and some dozen pictures.
+const TICK: Rhythm = Rhythm { seconds: 1.0, share: 0.005 };
+const SAMPLES: Rhythm = Rhythm { seconds: 15.0, share: 0.08 };
+
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    seconds: f64,
+    share: f64,
+}
+
+impl Rhythm {
+    fn is_due(self, last: f64, now: f64) -> bool {
+        now - last >= self.seconds.max(self.share * now)
+    }
+}
+
+/// Listens to the trainer and writes what a run directory holds.
+pub(super) struct Recorder<'a> {
+    pub(super) directory: RunDirectory,
+    pub(super) listeners: Listeners<'a>,
+    fixed: FixedSamples,
+    header: GeneratorHeader,
+    fingerprint: String,
+    sums: BTreeMap<&'static str, (f64, u64)>,
+    last_tick: (f64, u64),
+    last_samples: f64,
+    last_checkpoint: (Instant, u64),
+}
+
+/// Latents and labels of the pictures of progress, the same all along.
+struct FixedSamples {
+    latents: Tensor,
+    labels: Option<Vec<u32>>,
+    shape: ImageShape,
+    columns: usize,
+}
+
+impl FixedSamples {
+    fn new(trainer: &Trainer) -> Result<Self> {
+        let (shape, state) = (trainer.dataset().shape(), &trainer.state);
+        let (columns, rows) = images::grid_size(shape.width_px, shape.height_px);
+        let key = RandomKey::from_seed(trainer.config.seed).named("fixed samples");
+        let latents = state.ema_generator.latents(key.named("latents"), columns * rows, trainer.device())?;
+        let num_classes = trainer.config.model.images().num_classes;
+        // One class a column where they fit, so that a column shows what a class looks like.
+        let counts = label_counts(trainer.dataset().as_ref());
+        let label = |i: usize| match num_classes {
+            classes if classes <= columns => (i % columns % classes) as u32,
+            _ => draw_class(&counts, key.named("labels").split(i as u64)),
+        };
+        let labels = (num_classes > 0).then(|| (0..columns * rows).map(label).collect());
+        Ok(Self { latents, labels, shape, columns })
+    }
+
+    fn grid(&self, bytes: &[u8]) -> Result<DynamicImage> {
+        let ImageShape { height_px, width_px, channels } = self.shape;
+        let num = bytes.len() / self.shape.bytes();
+        let tiles = Tiles { num, height_px, width_px, channels };
+        images::grid(bytes, tiles, GridOptions { columns: self.columns, ..GridOptions::default() })
+    }
+
+    /// The averaged generator's images, some at a time.
+    fn images(&self, trainer: &Trainer) -> Result<Vec<u8>> {
+        const BATCH: usize = 16;
+        let count = self.latents.side(0);
+        let mut bytes = Vec::new();
+        for start in (0..count).step_by(BATCH) {
+            let end = (start + BATCH).min(count);
+            let labels = self.labels.as_ref().map(|labels| &labels[start..end]);
+            let latents = self.latents.slice(0, start, end)?;
+            bytes.extend(generate(trainer.state.ema_generator.as_ref(), &latents, labels, trainer.device())?);
+        }
+        Ok(bytes)
+    }
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(
+        trainer: &Trainer,
+        directory: RunDirectory,
+        listeners: Listeners<'a>,
+        dataset_name: &str,
+    ) -> Result<Self> {
+        let dataset = trainer.dataset();
+        let is_labeled = trainer.config.model.images().num_classes > 0;
+        let header = GeneratorHeader {
+            model: trainer.config.model.clone(),
+            classes: if is_labeled { dataset.classes().to_vec() } else { Vec::new() },
+            class_counts: if is_labeled { label_counts(dataset.as_ref()) } else { Vec::new() },
+            images_seen: 0,
+            dataset: dataset_name.to_owned(),
+        };
+        let seconds = trainer.seconds();
+        Ok(Self {
+            directory,
+            listeners,
+            fixed: FixedSamples::new(trainer)?,
+            header,
+            fingerprint: dataset.fingerprint(),
+            sums: BTreeMap::new(),
+            last_tick: (seconds, trainer.state.progress.images_seen),
+            last_samples: seconds,
+            last_checkpoint: (Instant::now(), trainer.state.progress.images_seen),
+        })
+    }
+
+    /// A picture of the real images, as many as of the samples.
+    pub(super) fn write_reals(&self, dataset: &dyn Dataset) -> Result<()> {
+        let shape = self.fixed.shape;
+        let count = self.fixed.latents.side(0).min(dataset.len());
+        let mut bytes = vec![0; count * shape.bytes()];
+        let stride = dataset.len() / count;
+        for (i, pixels) in bytes.chunks_exact_mut(shape.bytes()).enumerate() {
+            dataset.read(i * stride, pixels)?;
+        }
+        images::write_png(&self.directory.reals(), &self.fixed.grid(&bytes)?)
+    }
+
+    /// A picture of what the averaged generator makes now.
+    pub(super) fn write_samples(&mut self, trainer: &Trainer) -> Result<PathBuf> {
+        let images_seen = trainer.state.progress.images_seen;
+        let path = self.directory.sample(images_seen);
+        let bytes = self.fixed.images(trainer)?;
+        images::write_png(&path, &self.fixed.grid(&bytes)?)?;
+        self.last_samples = trainer.seconds();
+        self.tell(&Event::SamplesWritten { images_seen, path: self.directory.relative(&path) })?;
+        Ok(path)
+    }
+
+    /// The whole state and the generator to ship; then old checkpoints are thinned.
+    pub(super) fn write_checkpoint(&mut self, trainer: &Trainer) -> Result<()> {
+        let images_seen = trainer.state.progress.images_seen;
+        let path = self.directory.checkpoint(images_seen);
+        checkpoint::save(&path, &trainer.state, &trainer.config, &self.fingerprint)?;
+        self.write_generator(trainer)?;
+        self.directory.thin_checkpoints(None)?;
+        self.last_checkpoint = (Instant::now(), images_seen);
+        self.tell(&Event::CheckpointWritten { images_seen, path: self.directory.relative(&path) })
+    }
+
+    /// The averaged generator.
+    pub(super) fn write_generator(&self, trainer: &Trainer) -> Result<PathBuf> {
+        let path = self.directory.generator();
+        let header = GeneratorHeader { images_seen: trainer.state.progress.images_seen, ..self.header.clone() };
+        shipped::save(&path, trainer.state.ema_generator.as_ref(), &header)?;
+        Ok(path)
+    }
+
+    pub(super) fn tell(&mut self, event: &Event) -> Result<()> {
+        self.listeners.tell(event)
+    }
+
+    /// The means of the numbers since the last tick.
+    pub(super) fn tick(&mut self, trainer: &Trainer) -> Result<()> {
+        let (progress, training) = (&trainer.state.progress, &trainer.config.training);
+        let mut scalars: BTreeMap<String, f64> = std::mem::take(&mut self.sums)
+            .into_iter()
+            .map(|(name, (sum, count))| (name.to_owned(), sum / count as f64))
+            .collect();
+        let mut take = |name: &str| scalars.remove(name).unwrap_or(f64::NAN);
+        let (discriminator_loss, generator_loss) = (take("discriminator_loss"), take("generator_loss"));
+        let share = progress.burn_in_share(training);
+        scalars.insert("learning_rate".into(), training.learning_rate.at(share));
+        scalars.insert("r1_gamma".into(), training.r1_gamma.at(share));
+        scalars.insert("augment_p".into(), training.augment_p.at(share));
+        scalars.insert("ema_half_life_kimg".into(), training.ema_half_life_kimg.at(share));
+        let (seconds, images_seen) = (trainer.seconds(), progress.images_seen);
+        let images_per_second = (images_seen - self.last_tick.1) as f64 / (seconds - self.last_tick.0).max(1e-9);
+        let left = trainer.total_images().saturating_sub(images_seen) as f64;
+        self.last_tick = (seconds, images_seen);
+        self.tell(&Event::Tick(Tick {
+            images_seen,
+            seconds,
+            images_per_second,
+            discriminator_loss,
+            generator_loss,
+            scalars,
+            eta_seconds: (images_per_second > 0.0).then(|| left / images_per_second),
+        }))
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn stepped(&mut self, trainer: &Trainer, scalars: &Scalars) -> Result<()> {
+        for (name, value) in scalars {
+            let (sum, count) = self.sums.entry(name).or_default();
+            *sum += value;
+            *count += 1;
+        }
+        let now = trainer.seconds();
+        if TICK.is_due(self.last_tick.0, now) {
+            self.tick(trainer)?;
+        }
+        if SAMPLES.is_due(self.last_samples, now) {
+            self.write_samples(trainer)?;
+        }
+        if self.last_checkpoint.0.elapsed().as_secs_f64() >= CHECKPOINT_SECONDS {
+            self.write_checkpoint(trainer)?;
+        }
+        Ok(())
+    }
+
+    fn corrected(&mut self, trainer: &Trainer, correction: &PlanCorrection) -> Result<()> {
+        let before = trainer.state.progress.corrections.iter().rev().nth(1);
+        let was = before.map_or(trainer.config.training.total_kimg, |before| before.total_kimg);
+        self.tell(&Event::Correction {
+            images_seen: correction.images_seen,
+            setting: "training.total_kimg".into(),
+            was: format!("{was:.1}"),
+            is: format!("{:.1}", correction.total_kimg),
+            reason: "what the time that is left is enough for at the speed so far".into(),
+        })
+    }
+}

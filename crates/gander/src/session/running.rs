@@ -1,0 +1,159 @@
+//! A planned run, carried out.
+
+use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
+
+use gander_nn::Parameters;
+
+use super::{
+    RunSummary,
+    planning::{Data, Planned, Target},
+    recording::Recorder,
+};
+use crate::{
+    error::Result,
+    events::{self, Diagnosis, Event, Listeners, Machine, Reason, RunFinished, RunStarted, Severity},
+    report,
+    run::{Log, RunDirectory, TensorBoard},
+    train::{Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint},
+};
+
+/// Trains as planned and leaves a complete run directory.
+///
+/// # Errors
+/// [`crate::Error::NonFinite`] stops a run; its last checkpoint is whole. Everything else is about files.
+pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool) -> Result<RunSummary> {
+    let Planned { config, target, data, budget, device, started, .. } = planned;
+    let (directory, state, note) = match target {
+        Target::Existing { directory, state } => {
+            let directory = RunDirectory::open(&directory)?;
+            (directory, *state, None)
+        }
+        Target::New { base, init } => {
+            let state = TrainState::new(&config, &device)?;
+            let note = init.map(|path| start_from(&path, &state, &device)).transpose()?;
+            (RunDirectory::create(&base, &data.name)?, state, note)
+        }
+    };
+    let _lock = directory.lock()?;
+    let is_new = state.progress.steps == 0;
+    let log = if is_new {
+        directory.write_config(&config)?;
+        Log::create(&directory.log())?
+    } else {
+        directory.rewind(state.progress.images_seen)?;
+        Log::resume(&directory.log(), state.progress.images_seen)?
+    };
+    let tensorboard = TensorBoard::create(directory.path(), &Log::read(&directory.log())?)?;
+    let mut listeners = Listeners::new();
+    listeners.add("log", log);
+    listeners.add("TensorBoard log", tensorboard);
+    listeners.add("caller", |event: &Event| {
+        listen(event);
+        Ok(())
+    });
+
+    let mut trainer = Trainer::new(state, config, data.train.clone(), budget, &device);
+    trainer.begin_clock(started);
+    let mut recorder = Recorder::new(&trainer, directory, listeners, &data.name)?;
+    recorder.tell(&started_event(&trainer, &data, budget))?;
+    if let Some(note) = note {
+        recorder.tell(&note)?;
+    }
+    if is_new {
+        recorder.write_reals(data.train.as_ref())?;
+        recorder.write_samples(&trainer)?;
+        recorder.write_checkpoint(&trainer)?;
+    }
+    let outcome = trainer.run(&mut recorder, stop);
+    finish(&trainer, &mut recorder, outcome)
+}
+
+/// The last tick, picture, checkpoint and report; after an error the report alone.
+fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, outcome: Result<Outcome>) -> Result<RunSummary> {
+    let progress = &trainer.state.progress;
+    let reason = match &outcome {
+        Ok(Outcome::Finished) => Reason::Completed,
+        Ok(Outcome::Stopped) => Reason::Stopped,
+        Err(error) => Reason::Failed(crate::error::chain(error)),
+    };
+    if outcome.is_ok() {
+        recorder.tick(trainer)?;
+        recorder.write_samples(trainer)?;
+        recorder.write_checkpoint(trainer)?;
+    }
+    let finished = RunFinished { images_seen: progress.images_seen, seconds: trainer.seconds(), reason };
+    let told = recorder.tell(&Event::RunFinished(finished));
+    let report = report::write(recorder.directory.path());
+    // An error of the training says more than one that follows from it.
+    let outcome = outcome?;
+    told?;
+    let directory = recorder.directory.path().to_owned();
+    Ok(RunSummary {
+        generator: recorder.directory.generator(),
+        report: report?,
+        samples: recorder.directory.sample(progress.images_seen),
+        images_seen: progress.images_seen,
+        seconds: trainer.seconds(),
+        finished: outcome == Outcome::Finished,
+        directory,
+    })
+}
+
+fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
+    let (config, state): (&RunConfig, _) = (&trainer.config, &trainer.state);
+    let images = config.model.images();
+    let seconds = match budget {
+        Budget::Time { seconds } => Some(seconds),
+        Budget::Images => None,
+    };
+    let precision = format!("{:?}", config.device.precision).to_lowercase();
+    Event::RunStarted(RunStarted {
+        version: events::VERSION,
+        program: env!("CARGO_PKG_VERSION").into(),
+        images_seen: state.progress.images_seen,
+        family: config.model.family().into(),
+        dataset: data.name.clone(),
+        num_images: data.train.len() as u64,
+        num_holdout: data.holdout.as_ref().map_or(0, |holdout| holdout.len() as u64),
+        classes: if images.num_classes > 0 { data.train.classes().to_vec() } else { Vec::new() },
+        height_px: images.height_px as u32,
+        width_px: images.width_px as u32,
+        channels: images.channels as u32,
+        generator_parameters: state.generator.parameters().num_weights() as u64,
+        discriminator_parameters: state.discriminator.parameters().num_weights() as u64,
+        batch: config.training.batch as u32,
+        total_kimg: trainer.total_images() as f64 / 1000.0,
+        budget_seconds: seconds,
+        seed: config.seed,
+        machine: Machine::here(trainer.device().threads(), trainer.device().name(), precision),
+    })
+}
+
+/// Takes the weights of another run or generator as far as names and shapes agree.
+fn start_from(path: &Path, state: &TrainState, device: &gander_tensor::DeviceRef) -> Result<Event> {
+    let tensors = checkpoint::load_weights(path, device)?;
+    let networks: [(&str, &Parameters); 3] = [
+        ("generator", state.generator.parameters()),
+        ("discriminator", state.discriminator.parameters()),
+        ("ema_generator", state.ema_generator.parameters()),
+    ];
+    let mut taken = BTreeMap::new();
+    for (part, parameters) in networks {
+        let count = taken.entry(part).or_insert((0, 0));
+        for parameter in parameters.iter() {
+            count.1 += 1;
+            let name = format!("{part}.{}", parameter.name());
+            if let Some(tensor) = tensors.get(&name).filter(|tensor| tensor.shape() == parameter.get().shape()) {
+                parameter.set(tensor)?;
+                count.0 += 1;
+            }
+        }
+    }
+    let counts: Vec<String> = taken.iter().map(|(part, (got, of))| format!("{part} {got} of {of}")).collect();
+    Ok(Event::Diagnosis(Diagnosis {
+        images_seen: 0,
+        severity: Severity::Note,
+        name: format!("weights taken from {}", path.display()),
+        advice: format!("tensors whose names and shapes agreed: {}", counts.join(", ")),
+    }))
+}

@@ -1,0 +1,172 @@
+//! The file that a run ends in: a generator to ship, and images from it.
+
+use std::path::{Path, PathBuf};
+
+use gander_nn::Mode;
+use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    models::{Generator, ModelConfig},
+    train::{checkpoint, state::load_parameters},
+};
+
+/// The version of generator file that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// The name of the file in a run directory.
+pub const FILE_NAME: &str = "generator.safetensors";
+
+/// What a generator file says beside its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorHeader {
+    /// The settings of the model.
+    pub model: ModelConfig,
+    /// Names of the classes; empty without labels.
+    pub classes: Vec<String>,
+    /// How often each class stood in the training data; the shares of samples without a chosen label.
+    pub class_counts: Vec<u64>,
+    /// Real images that the discriminator was shown.
+    pub images_seen: u64,
+    /// What it was trained on.
+    pub dataset: String,
+}
+
+/// A generator to make images with.
+#[derive(Debug)]
+pub struct ShippedGenerator {
+    /// What the file says.
+    pub header: GeneratorHeader,
+    generator: Box<dyn Generator>,
+    device: DeviceRef,
+}
+
+/// Which images to make.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SampleOptions {
+    /// The class of all images; by the training frequencies if `None`.
+    pub label: Option<u32>,
+    /// Latents are multiplied by this: below one less variety, above one more. One if `None`.
+    pub truncation_psi: Option<f32>,
+}
+
+/// Images in bytes, `[num, height, width, channels]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Samples {
+    /// The bytes.
+    pub images: Vec<u8>,
+    /// Their classes, where there are any.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// Writes a generator file.
+pub fn save(path: &Path, generator: &dyn Generator, header: &GeneratorHeader) -> Result<()> {
+    checkpoint::write(path, "generator", VERSION, header, &generator.parameters().to_map())
+}
+
+/// The generator file of a path, which may be a run directory.
+pub fn resolve(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() }
+}
+
+impl ShippedGenerator {
+    /// Most images that are computed at once.
+    const BATCH: usize = 16;
+
+    /// Reads a generator file, or that of a run directory.
+    pub fn load(path: &Path, device: &DeviceRef) -> Result<Self> {
+        let path = resolve(path);
+        let (header, tensors): (GeneratorHeader, _) = checkpoint::read(&path, "generator", VERSION, device)?;
+        header.model.validate()?;
+        let generator = header.model.generator(RandomKey::from_seed(0), device)?;
+        load_parameters(generator.parameters(), "", &tensors)?;
+        Ok(Self { header, generator, device: device.clone() })
+    }
+
+    /// A generator at hand, such as the average of a run in progress.
+    pub fn from_parts(header: GeneratorHeader, generator: Box<dyn Generator>, device: &DeviceRef) -> Self {
+        Self { header, generator, device: device.clone() }
+    }
+
+    /// Number of learned values.
+    pub fn num_weights(&self) -> usize {
+        self.generator.parameters().num_weights()
+    }
+
+    /// Length of a latent vector.
+    pub fn latent_dim(&self) -> usize {
+        self.generator.latent_dim()
+    }
+
+    /// The index of a class.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClass`] with the names there are.
+    pub fn class_index(&self, name: &str) -> Result<u32> {
+        let classes = &self.header.classes;
+        classes.iter().position(|class| class == name).map(|index| index as u32).ok_or_else(|| Error::UnknownClass {
+            name: name.to_owned(),
+            classes: classes.clone(),
+        })
+    }
+
+    /// One image for each seed. An image depends on its seed and the options alone, not on its neighbors.
+    pub fn sample(&self, seeds: &[u64], options: &SampleOptions) -> Result<Samples> {
+        let mut images = Vec::new();
+        let mut labels = (!self.header.classes.is_empty()).then(Vec::new);
+        for seeds in seeds.chunks(Self::BATCH) {
+            let latents: Vec<Tensor> = seeds
+                .iter()
+                .map(|&seed| self.generator.latents(image_key(seed).named("latents"), 1, &self.device))
+                .collect::<Result<_, _>>()?;
+            let latents = gander_tensor::concat(&latents.iter().collect::<Vec<_>>(), 0)?
+                .mul_scalar(options.truncation_psi.unwrap_or(1.0))?;
+            let own: Option<Vec<u32>> =
+                labels.is_some().then(|| seeds.iter().map(|&seed| self.label(seed, options)).collect());
+            images.extend(generate(self.generator.as_ref(), &latents, own.as_deref(), &self.device)?);
+            if let (Some(labels), Some(own)) = (&mut labels, own) {
+                labels.extend(own);
+            }
+        }
+        Ok(Samples { images, labels })
+    }
+
+    fn label(&self, seed: u64, options: &SampleOptions) -> u32 {
+        options.label.unwrap_or_else(|| draw_class(&self.header.class_counts, image_key(seed).named("label")))
+    }
+}
+
+fn image_key(seed: u64) -> RandomKey {
+    RandomKey::from_seed(seed).named("sample")
+}
+
+/// A class by the frequencies of the training data.
+pub(crate) fn draw_class(counts: &[u64], key: RandomKey) -> u32 {
+    let total: u64 = counts.iter().sum();
+    let mut rest = (key.uniform() * total as f64) as u64;
+    for (class, &count) in counts.iter().enumerate() {
+        if rest < count {
+            return class as u32;
+        }
+        rest -= count;
+    }
+    0
+}
+
+/// Images in bytes from latents.
+pub(crate) fn generate(
+    generator: &dyn Generator,
+    latents: &Tensor,
+    labels: Option<&[u32]>,
+    device: &DeviceRef,
+) -> Result<Vec<u8>> {
+    let labels = labels.map(|labels| Tensor::from_u32(labels, [labels.len()], device)).transpose()?;
+    let images = no_grad(|| generator.forward(latents, labels.as_ref(), Mode::Evaluate))?;
+    Ok(to_bytes(&images.to_vec()?))
+}
+
+/// Pixels 0..=255 from values −1..=1, rounded to the nearest; beyond is cut.
+pub fn to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|&value| ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8).collect()
+}

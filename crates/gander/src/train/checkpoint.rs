@@ -1,0 +1,134 @@
+//! A checkpoint: the whole [`TrainState`], as data.
+
+use std::{collections::BTreeMap, path::Path};
+
+use gander_formats::safetensors::{self, Entry, SafeTensors};
+use gander_tensor::{DType, DeviceRef, Tensor};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    config::RunConfig,
+    state::{SavedNumbers, TrainState},
+};
+use crate::{
+    error::{Error, Result},
+    run::RunDirectory,
+    shipped::{self, GeneratorHeader},
+};
+
+/// The version of checkpoint that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What a checkpoint says beside its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointHeader {
+    /// The settings of the run.
+    pub config: RunConfig,
+    /// Identifies the training images.
+    pub data_fingerprint: String,
+    /// Everything of the state that is not a tensor.
+    pub numbers: SavedNumbers,
+}
+
+/// Writes the state beside `path` and renames it, so that a kill at any instant leaves a whole file or none.
+pub fn save(path: &Path, state: &TrainState, config: &RunConfig, data_fingerprint: &str) -> Result<()> {
+    let (tensors, numbers) = state.to_saved();
+    let header =
+        CheckpointHeader { config: config.clone(), data_fingerprint: data_fingerprint.to_owned(), numbers };
+    write(path, "checkpoint", VERSION, &header, &tensors)
+}
+
+/// Reads what a checkpoint says beside its tensors, and the tensors.
+pub fn load(path: &Path, device: &DeviceRef) -> Result<(CheckpointHeader, BTreeMap<String, Tensor>)> {
+    read(path, "checkpoint", VERSION, device)
+}
+
+/// Reads what a checkpoint says beside its tensors.
+pub fn load_header(path: &Path) -> Result<CheckpointHeader> {
+    header(&safetensors::read(path)?, path, "checkpoint", VERSION)
+}
+
+/// The weights of a checkpoint, of the newest checkpoint of a run directory, or of a generator file, by the names of a
+/// checkpoint.
+pub fn load_weights(path: &Path, device: &DeviceRef) -> Result<BTreeMap<String, Tensor>> {
+    let newest;
+    let path = if path.is_dir() {
+        let last = RunDirectory::open(path)?.checkpoints()?.pop();
+        newest = last.ok_or_else(|| Error::NoCheckpoint { path: path.to_owned() })?.path;
+        &newest
+    } else {
+        path
+    };
+    if let Ok((_, tensors)) = load(path, device) {
+        return Ok(tensors);
+    }
+    let (_, tensors): (GeneratorHeader, _) = read(path, "generator", shipped::VERSION, device)?;
+    let of_both = |(name, tensor): (String, Tensor)| {
+        ["generator", "ema_generator"].map(|part| (format!("{part}.{name}"), tensor.clone()))
+    };
+    Ok(tensors.into_iter().flat_map(of_both).collect())
+}
+
+/// Writes named tensors with a versioned header into one safetensors file.
+pub(crate) fn write(
+    path: &Path,
+    kind: &'static str,
+    version: u32,
+    header: &impl Serialize,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let header = serde_json::to_string(header)
+        .map_err(|error| Error::InvalidConfig { reason: format!("cannot write the {kind}'s header: {error}") })?;
+    let metadata = BTreeMap::from([
+        ("gander.kind".to_owned(), kind.to_owned()),
+        ("gander.version".to_owned(), version.to_string()),
+        ("gander.header".to_owned(), header),
+    ]);
+    let entries = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let tensor = if tensor.dtype() == DType::F32 { tensor.clone() } else { tensor.cast(DType::F32)? };
+            let bytes = tensor.to_bytes()?;
+            Ok(Entry::new(name.clone(), gander_formats::DType::F32, tensor.shape().to_vec(), bytes))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(safetensors::write_atomic(path, &entries, &metadata)?)
+}
+
+/// Reads a file that [`write`] wrote.
+pub(crate) fn read<H: DeserializeOwned>(
+    path: &Path,
+    kind: &'static str,
+    version: u32,
+    device: &DeviceRef,
+) -> Result<(H, BTreeMap<String, Tensor>)> {
+    let file = safetensors::read(path)?;
+    let header = header(&file, path, kind, version)?;
+    let tensors = file
+        .iter()
+        .map(|view| {
+            let values = view.to_f32()?;
+            Ok((view.name.to_owned(), Tensor::from_slice(&values, view.shape.to_vec(), device)?))
+        })
+        .collect::<Result<_>>()?;
+    Ok((header, tensors))
+}
+
+fn header<H: DeserializeOwned>(file: &SafeTensors, path: &Path, kind: &'static str, version: u32) -> Result<H> {
+    let not_ours = |reason: String| Error::NotOurs { path: path.to_owned(), expected: kind, reason };
+    let metadata = file.metadata();
+    match metadata.get("gander.kind") {
+        Some(found) if found == kind => {}
+        Some(found) => return Err(not_ours(format!("it is a {found}"))),
+        None => return Err(not_ours("it has no gander.kind in its metadata".into())),
+    }
+    let got: u64 = metadata
+        .get("gander.version")
+        .and_then(|version| version.parse().ok())
+        .ok_or_else(|| not_ours("it has no version".into()))?;
+    if got != u64::from(version) {
+        return Err(Error::Version { path: path.to_owned(), got, expected: version });
+    }
+    let header = metadata.get("gander.header").ok_or_else(|| not_ours("it has no header".into()))?;
+    serde_json::from_str(header).map_err(|error| not_ours(error.to_string()))
+}

@@ -1,0 +1,196 @@
+//! Everything that decides a run, as it stands in `config.toml`.
+
+use std::path::PathBuf;
+
+use gander_data::OpenOptions;
+use gander_tensor::{Isa, Precision};
+use serde::{Deserialize, Serialize};
+
+use super::schedule::Ramp;
+use crate::{
+    augment::AugmentPolicy,
+    error::{Error, Result},
+    losses::Loss,
+    models::ModelConfig,
+};
+
+/// Everything that decides a run. Together with the data it makes the run repeatable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Version of this format.
+    pub version: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where and how the images are read.
+    pub data: DataConfig,
+    /// The two networks.
+    pub model: ModelConfig,
+    /// How they are trained.
+    pub training: TrainingConfig,
+    /// What the processor does.
+    pub device: DeviceConfig,
+}
+
+impl RunConfig {
+    /// The version that this program writes.
+    pub const VERSION: u32 = 1;
+
+    /// Refuses what no run can be made of.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] names the setting, [`Error::UnsupportedSize`] what the family cannot make.
+    pub fn validate(&self) -> Result<()> {
+        self.model.validate()?;
+        self.training.validate()
+    }
+}
+
+/// Where and how the images are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folders, archives, IDX or NPZ files; none for pottery.
+    pub sources: Vec<PathBuf>,
+    /// Whether each drawn image is mirrored half of the time.
+    pub flip: bool,
+    /// Images that pottery has.
+    pub pottery_images: usize,
+    /// Size, channels, labels, cropping.
+    pub open: OpenOptions,
+}
+
+/// How the two networks are trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Thousands of images that the discriminator sees in all.
+    pub total_kimg: f64,
+    /// Thousands of images over which ramps move.
+    pub burn_in_kimg: f64,
+    /// Images in one update.
+    pub batch: usize,
+    /// Parts that a batch is computed in, one after the other, to save memory.
+    pub accumulate: usize,
+    /// Discriminator updates in one step.
+    pub discriminator_updates: usize,
+    /// Generator updates in one step.
+    pub generator_updates: usize,
+    /// The contest.
+    pub loss: Loss,
+    /// Adam's learning rate.
+    pub learning_rate: Ramp,
+    /// Adam's decay of the mean gradient.
+    pub beta1: f64,
+    /// Adam's decay of the mean squared gradient.
+    pub beta2: Ramp,
+    /// Adam's eps.
+    pub adam_eps: f64,
+    /// Weight of R1: `r1_gamma / 2` times the squared gradient norm at real images; 0 for none.
+    pub r1_gamma: Ramp,
+    /// Weight of R2, the same at fake images.
+    pub r2_gamma: Ramp,
+    /// Weight of the WGAN-GP penalty; 0 for none.
+    pub gradient_penalty: f64,
+    /// Limit of the discriminator's weights; 0 for none.
+    pub weight_clip: f64,
+    /// What the discriminator sees changed.
+    pub augment: AugmentPolicy,
+    /// Probability of each change.
+    pub augment_p: Ramp,
+    /// Half-life of the averaged generator, in thousands of images.
+    pub ema_half_life_kimg: Ramp,
+}
+
+impl TrainingConfig {
+    fn validate(&self) -> Result<()> {
+        let check = |setting, value: f64, fits: bool| {
+            let value = value.to_string();
+            if fits { Ok(()) } else { Err(Error::InvalidSetting { setting, value }) }
+        };
+        let positive = |setting, value: f64| check(setting, value, value.is_finite() && value > 0.0);
+        let not_negative = |setting, value: f64| check(setting, value, value.is_finite() && value >= 0.0);
+        let share = |setting, value: f64| check(setting, value, (0.0..=1.0).contains(&value));
+        positive("training.total_kimg", self.total_kimg)?;
+        not_negative("training.burn_in_kimg", self.burn_in_kimg)?;
+        positive("training.batch", self.batch as f64)?;
+        positive("training.discriminator_updates", self.discriminator_updates as f64)?;
+        positive("training.generator_updates", self.generator_updates as f64)?;
+        positive("training.adam_eps", self.adam_eps)?;
+        check("training.beta1", self.beta1, (0.0..1.0).contains(&self.beta1))?;
+        not_negative("training.gradient_penalty", self.gradient_penalty)?;
+        not_negative("training.weight_clip", self.weight_clip)?;
+        self.augment.validate()?;
+        let divides = self.accumulate > 0 && self.batch.is_multiple_of(self.accumulate);
+        check("training.accumulate", self.accumulate as f64, divides)?;
+        for end in [0.0, 1.0] {
+            positive("training.learning_rate", self.learning_rate.at(end))?;
+            let beta2 = self.beta2.at(end);
+            check("training.beta2", beta2, (0.0..1.0).contains(&beta2))?;
+            not_negative("training.r1_gamma", self.r1_gamma.at(end))?;
+            not_negative("training.r2_gamma", self.r2_gamma.at(end))?;
+            share("training.augment_p", self.augment_p.at(end))?;
+            not_negative("training.ema_half_life_kimg", self.ema_half_life_kimg.at(end))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the processor does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// Compute threads; 0 for one per core.
+    pub threads: usize,
+    /// Precision of multiplications.
+    #[serde(with = "precision")]
+    pub precision: Precision,
+    /// Instruction set; the best at hand if absent.
+    #[serde(with = "isa", default, skip_serializing_if = "Option::is_none")]
+    pub isa: Option<Isa>,
+}
+
+mod precision {
+    use gander_tensor::Precision;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(super) fn serialize<S: Serializer>(precision: &Precision, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match precision {
+            Precision::Bf16 => "bf16",
+            _ => "f32",
+        })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Precision, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Ok(Precision::Bf16),
+            other => Err(D::Error::unknown_variant(other, &["f32", "bf16"])),
+        }
+    }
+}
+
+mod isa {
+    use gander_tensor::Isa;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    const NAMES: [(&str, Isa); 4] =
+        [("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("neon", Isa::Neon), ("portable", Isa::Portable)];
+
+    #[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde gives a reference")]
+    pub(super) fn serialize<S: Serializer>(isa: &Option<Isa>, serializer: S) -> Result<S::Ok, S::Error> {
+        match NAMES.iter().find(|(_, known)| Some(*known) == *isa) {
+            Some((name, _)) => serializer.serialize_some(name),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Isa>, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match NAMES.iter().find(|(known, _)| *known == name) {
+            Some((_, isa)) => Ok(Some(*isa)),
+            None => Err(D::Error::unknown_variant(&name, &["avx512", "avx2", "neon", "portable"])),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One training step: an update of the discriminator and one of the generator.
+
+use std::collections::BTreeMap;
+
+use gander_nn::{Mode, Parameters};
+use gander_tensor::{GradOptions, RandomKey, Tensor, Unused, grad, no_grad};
+
+use super::{config::TrainingConfig, state::TrainState, state::adam_config};
+use crate::{
+    augment,
+    error::{Error, Result},
+    losses::Loss,
+    regularizers,
+};
+
+/// Real images in −1..=1 and, where there are classes, their labels (u32).
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[batch, height, width, channels]`
+    pub images: Tensor,
+    /// `[batch]`
+    pub labels: Option<Tensor>,
+}
+
+/// What a step tells about itself, by name.
+pub type Scalars = BTreeMap<&'static str, f64>;
+
+/// Lets gradients pass on their way to the optimizer: the place where many machines would agree on them.
+pub type Reducer<'a> = &'a dyn Fn(Vec<Tensor>) -> Result<Vec<Tensor>>;
+
+/// The settings of this moment of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The plan.
+    pub training: &'a TrainingConfig,
+    /// How much of the burn-in is behind the run.
+    pub share: f64,
+}
+
+/// Fake images with the labels they were made for, on a graph if `for_generator`.
+struct Fakes {
+    images: Tensor,
+    labels: Option<Tensor>,
+}
+
+fn make_fakes(state: &TrainState, key: RandomKey, like: &Batch) -> Result<Fakes> {
+    let latents = state.generator.latents(key.named("latents"), like.images.side(0), like.images.device())?;
+    let images = state.generator.forward(&latents, like.labels.as_ref(), Mode::Train)?;
+    Ok(Fakes { images, labels: like.labels.clone() })
+}
+
+/// Judges images as they look after augmentation; the gradient reaches the images before it.
+fn judge(
+    state: &TrainState,
+    settings: Settings<'_>,
+    key: RandomKey,
+    images: &Tensor,
+    labels: Option<&Tensor>,
+    mode: Mode,
+) -> Result<Tensor> {
+    let probability = settings.training.augment_p.at(settings.share);
+    let seen = augment::augment(images, settings.training.augment, probability as f32, key)?;
+    Ok(state.discriminator.forward(&seen, labels, mode)?)
+}
+
+/// One update of the discriminator: real and fake images, logits, adversarial loss, penalties, optimizer.
+///
+/// `batches` are the parts of an accumulated batch.
+pub fn discriminator_step(
+    state: &mut TrainState,
+    batches: &[Batch],
+    settings: Settings<'_>,
+    reduce: Reducer<'_>,
+) -> Result<Scalars> {
+    let mut scalars = Scalars::new();
+    let mut sum = Gradients::default();
+    for batch in batches {
+        let key = state.progress.next_key();
+        let fakes = no_grad(|| make_fakes(state, key, batch))?;
+        let loss = discriminator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
+        sum.add(&loss, state.discriminator.parameters())?;
+    }
+    let gradients = reduce(sum.mean(batches.len())?)?;
+    check_finite("discriminator", state.discriminator.parameters(), &scalars, &gradients, state.progress.images_seen)?;
+    state.discriminator_optimizer.config = adam_config(settings.training, settings.share);
+    state.discriminator_optimizer.step(state.discriminator.parameters(), gradients)?;
+    if settings.training.weight_clip > 0.0 {
+        regularizers::clip_weights(state.discriminator.parameters(), settings.training.weight_clip as f32)?;
+    }
+    state.progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
+    Ok(scalars)
+}
+
+fn discriminator_loss(
+    state: &TrainState,
+    batch: &Batch,
+    fakes: &Fakes,
+    settings: Settings<'_>,
+    key: RandomKey,
+    scalars: &mut Scalars,
+) -> Result<Tensor> {
+    let training = settings.training;
+    let (r1_gamma, r2_gamma) = (training.r1_gamma.at(settings.share), training.r2_gamma.at(settings.share));
+    let watched = |images: &Tensor, gamma: f64| if gamma > 0.0 { images.watch() } else { images.detach() };
+    let real_images = watched(&batch.images, r1_gamma);
+    let fake_images = watched(&fakes.images, r2_gamma);
+
+    let judge = |images: &Tensor, labels: &Option<Tensor>, part: &str| {
+        judge(state, settings, key.named(part), images, labels.as_ref(), Mode::Train)
+    };
+    let real_logits = judge(&real_images, &batch.labels, "real")?;
+    let fake_logits = judge(&fake_images, &fakes.labels, "fake")?;
+
+    let mut loss = training.loss.discriminator(&real_logits, &fake_logits)?;
+    record(scalars, "discriminator_loss", &loss)?;
+    record(scalars, "real_logits", &real_logits.mean_all()?)?;
+    record(scalars, "fake_logits", &fake_logits.mean_all()?)?;
+    if r1_gamma > 0.0 {
+        let penalty = regularizers::r1(&real_logits, &real_images)?.mean_all()?;
+        record(scalars, "r1_penalty", &penalty)?;
+        loss = loss.add(&penalty.mul_scalar(0.5 * r1_gamma as f32)?)?;
+    }
+    if r2_gamma > 0.0 {
+        let penalty = regularizers::r2(&fake_logits, &fake_images)?.mean_all()?;
+        record(scalars, "r2_penalty", &penalty)?;
+        loss = loss.add(&penalty.mul_scalar(0.5 * r2_gamma as f32)?)?;
+    }
+    if training.gradient_penalty > 0.0 {
+        let on_interpolates = |images: &Tensor| judge(images, &batch.labels, "interpolates");
+        let penalty =
+            regularizers::gradient_penalty(&batch.images, &fakes.images, key.named("mix"), on_interpolates)?;
+        let penalty = penalty.mean_all()?;
+        record(scalars, "gradient_penalty", &penalty)?;
+        loss = loss.add(&penalty.mul_scalar(training.gradient_penalty as f32)?)?;
+    }
+    Ok(loss)
+}
+
+/// One update of the generator: fake images, logits, adversarial loss, optimizer.
+///
+/// The discriminator is frozen: gradients are asked for the generator's weights alone.
+pub fn generator_step(
+    state: &mut TrainState,
+    batches: &[Batch],
+    settings: Settings<'_>,
+    reduce: Reducer<'_>,
+) -> Result<Scalars> {
+    let mut scalars = Scalars::new();
+    let mut sum = Gradients::default();
+    for batch in batches {
+        let key = state.progress.next_key();
+        let fakes = make_fakes(state, key, batch)?;
+        let fake_logits =
+            judge(state, settings, key.named("fake"), &fakes.images, fakes.labels.as_ref(), Mode::Frozen)?;
+        let real_logits = (settings.training.loss == Loss::Relativistic)
+            .then(|| {
+                no_grad(|| {
+                    let key = key.named("real");
+                    judge(state, settings, key, &batch.images, batch.labels.as_ref(), Mode::Frozen)
+                })
+            })
+            .transpose()?;
+        let loss = settings.training.loss.generator(&fake_logits, real_logits.as_ref())?;
+        record(&mut scalars, "generator_loss", &loss)?;
+        sum.add(&loss, state.generator.parameters())?;
+    }
+    let gradients = reduce(sum.mean(batches.len())?)?;
+    check_finite("generator", state.generator.parameters(), &scalars, &gradients, state.progress.images_seen)?;
+    state.generator_optimizer.config = adam_config(settings.training, settings.share);
+    state.generator_optimizer.step(state.generator.parameters(), gradients)?;
+    Ok(scalars)
+}
+
+/// Moves the averaged generator after `images` more images.
+///
+/// `average ← generator + β (average − generator)` with `β = 0.5^(images / half_life)`.
+pub fn update_average(state: &TrainState, images: u64, settings: Settings<'_>) -> Result<()> {
+    let half_life = settings.training.ema_half_life_kimg.at(settings.share) * 1000.0;
+    let beta = if half_life > 0.0 { 0.5f64.powf(images as f64 / half_life) } else { 0.0 };
+    Ok(state.ema_generator.parameters().average_towards(state.generator.parameters(), beta as f32)?)
+}
+
+/// Gradients summed over the parts of a batch.
+#[derive(Default)]
+struct Gradients(Vec<Tensor>);
+
+impl Gradients {
+    fn add(&mut self, loss: &Tensor, parameters: &Parameters) -> Result<()> {
+        let weights = parameters.weight_tensors();
+        let inputs: Vec<&Tensor> = weights.iter().collect();
+        let options = GradOptions { unused: Unused::Zeros, ..GradOptions::default() };
+        let new = grad(&[loss], &inputs, options)?;
+        self.0 = if self.0.is_empty() {
+            new
+        } else {
+            self.0.iter().zip(&new).map(|(sum, new)| sum.add(new)).collect::<Result<_, _>>()?
+        };
+        Ok(())
+    }
+
+    fn mean(self, parts: usize) -> Result<Vec<Tensor>> {
+        if parts == 1 {
+            return Ok(self.0);
+        }
+        Ok(self.0.iter().map(|sum| sum.mul_scalar(1.0 / parts as f32)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Notes a scalar; the last part of an accumulated batch stands for all.
+fn record(scalars: &mut Scalars, name: &'static str, value: &Tensor) -> Result<()> {
+    scalars.insert(name, f64::from(value.item()?));
+    Ok(())
+}
+
+/// Stops before anything non-finite reaches the weights.
+fn check_finite(
+    network: &'static str,
+    parameters: &Parameters,
+    scalars: &Scalars,
+    gradients: &[Tensor],
+    images_seen: u64,
+) -> Result<()> {
+    if let Some((name, _)) = scalars.iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::NonFinite { tensor: (*name).to_owned(), images_seen });
+    }
+    for (weight, gradient) in parameters.weights().zip(gradients) {
+        if !gradient.all_finite()? {
+            let tensor = format!("gradient of {network}.{}", weight.name());
+            return Err(Error::NonFinite { tensor, images_seen });
+        }
+    }
+    Ok(())
+}

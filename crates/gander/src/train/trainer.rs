@@ -1,0 +1,232 @@
+//! The loop around a step: batches, schedule, average, events, checkpoints, budget.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gander_data::{Batch as PixelBatch, Dataset, Flip, Loader, LoaderOptions};
+use gander_tensor::{DType, DeviceRef, Tensor};
+
+use super::{
+    config::RunConfig,
+    state::{PlanCorrection, TrainState},
+    steps::{self, Batch, Scalars, Settings},
+};
+use crate::error::Result;
+
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// After the images that the settings plan.
+    Images,
+    /// After this much wall time, counted from `started`; the plan in images is fitted to it.
+    Time {
+        /// Seconds in all.
+        seconds: f64,
+    },
+}
+
+/// Why a run stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The plan is fulfilled.
+    Finished,
+    /// Somebody asked it to stop.
+    Stopped,
+}
+
+/// What the trainer asks whoever listens to do or to know.
+pub trait Observer {
+    /// A step was taken.
+    fn stepped(&mut self, trainer: &Trainer, scalars: &Scalars) -> Result<()>;
+    /// The plan was fitted to the time that is left.
+    fn corrected(&mut self, trainer: &Trainer, correction: &PlanCorrection) -> Result<()>;
+}
+
+/// A run in progress.
+pub struct Trainer {
+    /// Everything that changes.
+    pub state: TrainState,
+    /// Everything that does not.
+    pub config: RunConfig,
+    device: DeviceRef,
+    dataset: Arc<dyn Dataset>,
+    budget: Budget,
+    /// When this process's share of the training began, and the seconds before it.
+    clock: (Instant, f64),
+}
+
+/// Steps before the first fit of the plan to the time: the first ones are slower, memory is still being found.
+const STEPS_BEFORE_FIT: u64 = 6;
+
+impl Trainer {
+    /// A run at its beginning, or where `state` left off.
+    pub fn new(
+        state: TrainState,
+        config: RunConfig,
+        dataset: Arc<dyn Dataset>,
+        budget: Budget,
+        device: &DeviceRef,
+    ) -> Self {
+        let clock = (Instant::now(), state.progress.seconds);
+        Self { state, config, device: device.clone(), dataset, budget, clock }
+    }
+
+    /// Counts the time since `started`, when a time budget began, as part of the run.
+    pub fn begin_clock(&mut self, started: Instant) {
+        self.clock.0 = started;
+    }
+
+    /// The device that computes.
+    pub fn device(&self) -> &DeviceRef {
+        &self.device
+    }
+
+    /// The training images.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// Seconds of training so far, over all processes that worked on this run.
+    pub fn seconds(&self) -> f64 {
+        self.clock.1 + self.clock.0.elapsed().as_secs_f64()
+    }
+
+    /// Images that the plan has in all.
+    pub fn total_images(&self) -> u64 {
+        self.state.progress.plan(&self.config.training).0
+    }
+
+    /// Trains to the end of the budget, or until `stop` is set.
+    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        let mut batches = Batches::new(self)?;
+        let mut speed = Speed::new();
+        while self.state.progress.images_seen < self.total_images() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Outcome::Stopped);
+            }
+            let scalars = self.step(&mut batches)?;
+            if let Some(correction) = speed.correction(self) {
+                self.state.progress.corrections.push(correction.clone());
+                observer.corrected(self, &correction)?;
+            }
+            observer.stepped(self, &scalars)?;
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// One step: the discriminator's updates, the generator's, the average.
+    fn step(&mut self, batches: &mut Batches) -> Result<Scalars> {
+        let training = &self.config.training;
+        let share = self.state.progress.burn_in_share(training);
+        let settings = Settings { training, share };
+        let keep = |gradients| Ok(gradients);
+        let before = self.state.progress.images_seen;
+        let mut scalars = Scalars::new();
+        for _ in 0..training.discriminator_updates {
+            let real = batches.next(training.accumulate, &mut self.state)?;
+            scalars.extend(steps::discriminator_step(&mut self.state, &real, settings, &keep)?);
+        }
+        for _ in 0..training.generator_updates {
+            let real = batches.next(training.accumulate, &mut self.state)?;
+            scalars.extend(steps::generator_step(&mut self.state, &real, settings, &keep)?);
+        }
+        steps::update_average(&self.state, self.state.progress.images_seen - before, settings)?;
+        self.state.progress.steps += 1;
+        self.state.progress.seconds = self.seconds();
+        Ok(scalars)
+    }
+}
+
+/// Real batches as tensors.
+struct Batches {
+    loader: Loader,
+    device: DeviceRef,
+    is_labeled: bool,
+}
+
+impl Batches {
+    fn new(trainer: &Trainer) -> Result<Self> {
+        let training = &trainer.config.training;
+        let options = LoaderOptions {
+            batch: (training.batch / training.accumulate).max(1),
+            flip: if trainer.config.data.flip { Flip::Horizontal } else { Flip::None },
+            ..LoaderOptions::default()
+        };
+        let sampler = trainer.state.sampler(trainer.dataset.len());
+        let loader = Loader::new(Arc::clone(&trainer.dataset), sampler, options)?;
+        let labeled = trainer.config.model.images().num_classes > 0;
+        Ok(Self { loader, device: trainer.device.clone(), is_labeled: labeled })
+    }
+
+    /// The parts of the next batch.
+    fn next(&mut self, parts: usize, state: &mut TrainState) -> Result<Vec<Batch>> {
+        let batches = (0..parts).map(|_| self.part()).collect();
+        state.progress.sampler_position = self.loader.position();
+        batches
+    }
+
+    fn part(&mut self) -> Result<Batch> {
+        let pixels = self.loader.next_batch()?;
+        let labels = pixels.labels.as_ref().filter(|_| self.is_labeled);
+        let labels = labels.map(|labels| Tensor::from_u32(labels, [labels.len()], &self.device)).transpose()?;
+        let images = to_tensor(&pixels, &self.device)?;
+        self.loader.recycle(pixels);
+        Ok(Batch { images, labels })
+    }
+}
+
+/// Bytes to values in −1..=1.
+pub(crate) fn to_tensor(pixels: &PixelBatch, device: &DeviceRef) -> Result<Tensor> {
+    let shape = [pixels.len(), pixels.shape.height_px, pixels.shape.width_px, pixels.shape.channels];
+    let bytes = Tensor::from_bytes(&pixels.images, DType::U8, shape, device)?;
+    Ok(bytes.cast(DType::F32)?.mul_scalar(2.0 / 255.0)?.add_scalar(-1.0)?)
+}
+
+/// Fits the plan to a time budget from the speed of the steps so far.
+#[derive(Debug)]
+struct Speed {
+    begun: Option<(u64, f64)>,
+    steps_here: u64,
+    checked: Instant,
+}
+
+impl Speed {
+    /// How often the plan is compared with the clock.
+    const EVERY: Duration = Duration::from_secs(5);
+    /// A plan that is off by less than this share of the time that is left is left alone.
+    const TOLERANCE: f64 = 0.02;
+
+    fn new() -> Self {
+        Self { begun: None, steps_here: 0, checked: Instant::now() }
+    }
+
+    fn correction(&mut self, trainer: &Trainer) -> Option<PlanCorrection> {
+        let Budget::Time { seconds: budget } = trainer.budget else { return None };
+        let progress = &trainer.state.progress;
+        self.steps_here += 1;
+        if self.steps_here == STEPS_BEFORE_FIT / 2 {
+            self.begun = Some((progress.images_seen, progress.seconds));
+        }
+        let first_fit = progress.corrections.is_empty() && self.steps_here >= STEPS_BEFORE_FIT;
+        if !first_fit && (self.steps_here < STEPS_BEFORE_FIT || self.checked.elapsed() < Self::EVERY) {
+            return None;
+        }
+        self.checked = Instant::now();
+        let (images, seconds) = self.begun?;
+        let images_per_second = (progress.images_seen - images) as f64 / (progress.seconds - seconds).max(1e-9);
+        let left = (budget - progress.seconds).max(0.0) * images_per_second;
+        let planned = trainer.total_images().saturating_sub(progress.images_seen) as f64;
+        if !first_fit && (left - planned).abs() <= Self::TOLERANCE * left {
+            return None;
+        }
+        let total_kimg = (progress.images_seen as f64 + left).round() / 1000.0;
+        let training = &trainer.config.training;
+        let share = if training.total_kimg > 0.0 { training.burn_in_kimg / training.total_kimg } else { 0.0 };
+        Some(PlanCorrection { images_seen: progress.images_seen, total_kimg, burn_in_kimg: total_kimg * share })
+    }
+}
