@@ -142,19 +142,25 @@ impl Kernel for Transpose<'_> {
             along,
             last,
         } = self;
+        let mut tile = [[0.0; TILE]; TILE];
         for column in (0..last.side).step_by(TILE) {
             let width = TILE.min(last.side - column);
             for row in rows.clone().step_by(TILE) {
                 let height = TILE.min(rows.end - row);
-                let mut tile = [[0.0; TILE]; TILE];
                 for (j, tile) in tile[..width].iter_mut().enumerate() {
-                    tile[..height].copy_from_slice(&x[(column + j) * last.source + row..][..height]);
+                    let source = &x[(column + j) * last.source + row..][..height];
+                    tile[..height].copy_from_slice(source);
                 }
                 for i in 0..height {
                     let start = result + (row + i) * along.result + column;
                     // SAFETY: each task has its own places and rows of the result.
                     let y = unsafe { y.slice(start..start + width) };
-                    y.iter_mut().zip(&tile).for_each(|(y, tile)| *y = tile[i]);
+                    if let Ok(y) = <&mut [f32; TILE]>::try_from(&mut *y) {
+                        // Of fixed length, for the compiler to unroll.
+                        *y = std::array::from_fn(|j| tile[j][i]);
+                    } else {
+                        y.iter_mut().zip(&tile).for_each(|(y, tile)| *y = tile[i]);
+                    }
                 }
             }
         }
