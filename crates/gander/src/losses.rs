@@ -140,7 +140,7 @@ mod tests {
             (
                 Loss::NonSaturating,
                 (softplus(-2.0) + softplus(0.5) + softplus(0.0) + softplus(1.0)) / 2.0,
-                (softplus(0.0) + softplus(-1.0)) / 2.0,
+                f64::midpoint(softplus(0.0), softplus(-1.0)),
             ),
             // ½ · (1 + 2.25)/2 + ½ · (0 + 1)/2; ½ · (1 + 0)/2
             (Loss::LeastSquares, 1.0625, 0.25),
@@ -150,8 +150,8 @@ mod tests {
             (Loss::Wasserstein, -0.25, -0.5),
             (
                 Loss::Relativistic,
-                (softplus(-2.0) + softplus(1.5)) / 2.0,
-                (softplus(2.0) + softplus(-1.5)) / 2.0,
+                f64::midpoint(softplus(-2.0), softplus(1.5)),
+                f64::midpoint(softplus(2.0), softplus(-1.5)),
             ),
         ];
         for (loss, discriminator, generator) in cases {

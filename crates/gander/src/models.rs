@@ -108,7 +108,7 @@ impl ModelConfig {
     /// | `dcgan`, `sngan` | multiples of 4 from 16 to 256 |
     /// | `r3gan` | multiples of 4 from 16 to 512 |
     ///
-    /// Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
+    /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
     ///
     /// # Errors
     /// [`Error::UnsupportedSize`] for a size that the family cannot make, [`Error::InvalidSetting`] for another setting.
@@ -132,6 +132,9 @@ impl ModelConfig {
             Self::Sngan(config) => (config.latent_dim, config.width),
             Self::R3gan(config) => (config.latent_dim, config.width),
         };
+        if let Self::Article(_) = self {
+            check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
+        }
         // A limit on each keeps a mistyped setting, or a spoiled file, from asking for all memory.
         check("model.latent_dim", latent_dim, (1..=4096).contains(&latent_dim))?;
         check("model.width", width, (1..=1024).contains(&width))?;
@@ -344,7 +347,12 @@ mod tests {
             images(40, 16, 3, 3),
         ] {
             for config in narrow(spec) {
-                config.validate().unwrap_or_else(|error| panic!("{config:?}: {error}"));
+                let knows_classes = config.family() != "article";
+                assert_eq!(
+                    config.validate().is_ok(),
+                    knows_classes || spec.num_classes == 0,
+                    "{config:?}"
+                );
                 let (generator, discriminator) = (
                     config.generator(key, &device).unwrap(),
                     config.discriminator(key, &device).unwrap(),

@@ -67,7 +67,11 @@ pub fn save(path: &Path, generator: &dyn Generator, header: &GeneratorHeader) ->
 
 /// The generator file of a path, which may be a run directory.
 pub fn resolve(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() }
+    if path.is_dir() {
+        path.join(FILE_NAME)
+    } else {
+        path.to_owned()
+    }
 }
 
 impl ShippedGenerator {
@@ -81,12 +85,20 @@ impl ShippedGenerator {
         header.model.validate()?;
         let generator = header.model.generator(RandomKey::from_seed(0), device)?;
         load_parameters(generator.parameters(), "", &tensors)?;
-        Ok(Self { header, generator, device: device.clone() })
+        Ok(Self {
+            header,
+            generator,
+            device: device.clone(),
+        })
     }
 
     /// A generator at hand, such as the average of a run in progress.
     pub fn from_parts(header: GeneratorHeader, generator: Box<dyn Generator>, device: &DeviceRef) -> Self {
-        Self { header, generator, device: device.clone() }
+        Self {
+            header,
+            generator,
+            device: device.clone(),
+        }
     }
 
     /// Number of learned values.
@@ -105,10 +117,14 @@ impl ShippedGenerator {
     /// [`Error::UnknownClass`] with the names there are.
     pub fn class_index(&self, name: &str) -> Result<u32> {
         let classes = &self.header.classes;
-        classes.iter().position(|class| class == name).map(|index| index as u32).ok_or_else(|| Error::UnknownClass {
-            name: name.to_owned(),
-            classes: classes.clone(),
-        })
+        classes
+            .iter()
+            .position(|class| class == name)
+            .map(|index| index as u32)
+            .ok_or_else(|| Error::UnknownClass {
+                name: name.to_owned(),
+                classes: classes.clone(),
+            })
     }
 
     /// One image for each seed. An image depends on its seed and the options alone, not on its neighbors.
@@ -118,13 +134,22 @@ impl ShippedGenerator {
         for seeds in seeds.chunks(Self::BATCH) {
             let latents: Vec<Tensor> = seeds
                 .iter()
-                .map(|&seed| self.generator.latents(image_key(seed).named("latents"), 1, &self.device))
+                .map(|&seed| {
+                    self.generator
+                        .latents(image_key(seed).named("latents"), 1, &self.device)
+                })
                 .collect::<Result<_, _>>()?;
             let latents = gander_tensor::concat(&latents.iter().collect::<Vec<_>>(), 0)?
                 .mul_scalar(options.truncation_psi.unwrap_or(1.0))?;
-            let own: Option<Vec<u32>> =
-                labels.is_some().then(|| seeds.iter().map(|&seed| self.label(seed, options)).collect());
-            images.extend(generate(self.generator.as_ref(), &latents, own.as_deref(), &self.device)?);
+            let own: Option<Vec<u32>> = labels
+                .is_some()
+                .then(|| seeds.iter().map(|&seed| self.label(seed, options)).collect());
+            images.extend(generate(
+                self.generator.as_ref(),
+                &latents,
+                own.as_deref(),
+                &self.device,
+            )?);
             if let (Some(labels), Some(own)) = (&mut labels, own) {
                 labels.extend(own);
             }
@@ -133,7 +158,9 @@ impl ShippedGenerator {
     }
 
     fn label(&self, seed: u64, options: &SampleOptions) -> u32 {
-        options.label.unwrap_or_else(|| draw_class(&self.header.class_counts, image_key(seed).named("label")))
+        options
+            .label
+            .unwrap_or_else(|| draw_class(&self.header.class_counts, image_key(seed).named("label")))
     }
 }
 
@@ -161,12 +188,17 @@ pub(crate) fn generate(
     labels: Option<&[u32]>,
     device: &DeviceRef,
 ) -> Result<Vec<u8>> {
-    let labels = labels.map(|labels| Tensor::from_u32(labels, [labels.len()], device)).transpose()?;
+    let labels = labels
+        .map(|labels| Tensor::from_u32(labels, [labels.len()], device))
+        .transpose()?;
     let images = no_grad(|| generator.forward(latents, labels.as_ref(), Mode::Evaluate))?;
     Ok(to_bytes(&images.to_vec()?))
 }
 
 /// Pixels 0..=255 from values −1..=1, rounded to the nearest; beyond is cut.
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().map(|&value| ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8).collect()
+    values
+        .iter()
+        .map(|&value| ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8)
+        .collect()
 }

@@ -67,7 +67,11 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         pottery_images: defaults::POTTERY_IMAGES,
         open: gander_data::OpenOptions {
             size: request.size,
-            labels: if request.labels { Labels::Require } else { Labels::Ignore },
+            labels: if request.labels {
+                Labels::Require
+            } else {
+                Labels::Ignore
+            },
             holdout: request.holdout,
             threads: request.threads.unwrap_or(0),
             ..gander_data::OpenOptions::default()
@@ -77,7 +81,10 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     overrides::apply_data(&mut data_config, &request.set)?;
     let (data, skipped) = open(&data_config)?;
     let shape = data.train.shape();
-    data_config.open.size = Some(Size { width_px: shape.width_px, height_px: shape.height_px });
+    data_config.open.size = Some(Size {
+        width_px: shape.width_px,
+        height_px: shape.height_px,
+    });
     let images = ImageSpec {
         height_px: shape.height_px,
         width_px: shape.width_px,
@@ -103,7 +110,11 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
     }
     let isa = Isa::detect();
-    let fastest = if isa.has_bf16() { Precision::Bf16 } else { Precision::F32 };
+    let fastest = if isa.has_bf16() {
+        Precision::Bf16
+    } else {
+        Precision::F32
+    };
     let config = RunConfig {
         version: RunConfig::VERSION,
         seed: request.seed.unwrap_or(0),
@@ -149,7 +160,10 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
     let (data, skipped) = open(&config.data)?;
     let is = data.train.fingerprint();
     if is != header.data_fingerprint {
-        return Err(Error::DataChanged { was: header.data_fingerprint, is });
+        return Err(Error::DataChanged {
+            was: header.data_fingerprint,
+            is,
+        });
     }
     let (header, tensors) = checkpoint::load(&path, &device)?;
     let mut state = TrainState::new(&config, &device)?;
@@ -160,12 +174,23 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
             state.progress.extend(&config.training, kimg);
             Budget::Images
         }
-        Some(Length::Minutes(minutes)) => {
-            Budget::Time { seconds: state.progress.seconds + minutes * 60.0 * MINUTES_FOR_TRAINING }
-        }
+        Some(Length::Minutes(minutes)) => Budget::Time {
+            seconds: state.progress.seconds + minutes * 60.0 * MINUTES_FOR_TRAINING,
+        },
     };
-    let target = Target::Existing { directory: directory.to_owned(), state: Box::new(state) };
-    Ok(Planned { config, target, data, budget, device, skipped, started })
+    let target = Target::Existing {
+        directory: directory.to_owned(),
+        state: Box::new(state),
+    };
+    Ok(Planned {
+        config,
+        target,
+        data,
+        budget,
+        device,
+        skipped,
+        started,
+    })
 }
 
 /// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest.
@@ -181,16 +206,27 @@ fn newest_checkpoint(directory: &Path) -> Result<(PathBuf, checkpoint::Checkpoin
     Err(match newest_problem {
         // A version of another program says more than "unreadable".
         Some(error @ Error::Version { .. }) => error,
-        Some(error) => {
-            Error::NoReadableCheckpoint { path: directory.to_owned(), newest: crate::error::chain(&error) }
-        }
-        None => Error::NoCheckpoint { path: directory.to_owned() },
+        Some(error) => Error::NoReadableCheckpoint {
+            path: directory.to_owned(),
+            newest: crate::error::chain(&error),
+        },
+        None => Error::NoCheckpoint {
+            path: directory.to_owned(),
+        },
     })
 }
 
 fn device(config: &DeviceConfig) -> Result<DeviceRef> {
-    let DeviceConfig { threads, precision, isa } = *config;
-    Ok(Cpu::with_options(CpuOptions { threads, isa, precision })?)
+    let DeviceConfig {
+        threads,
+        precision,
+        isa,
+    } = *config;
+    Ok(Cpu::with_options(CpuOptions {
+        threads,
+        isa,
+        precision,
+    })?)
 }
 
 /// Opens the images of a run, or throws pots.
@@ -198,9 +234,18 @@ pub(crate) fn open(config: &DataConfig) -> Result<(Data, Vec<Skipped>)> {
     if config.sources.is_empty() {
         return Ok((pottery(config)?, Vec::new()));
     }
-    let Opened { train, holdout, skipped, .. } = gander_data::open(&config.sources, &config.open)?;
-    let first = config.sources[0].canonicalize().unwrap_or_else(|_| config.sources[0].clone());
-    let name = first.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
+    let Opened {
+        train,
+        holdout,
+        skipped,
+        ..
+    } = gander_data::open(&config.sources, &config.open)?;
+    let first = config.sources[0]
+        .canonicalize()
+        .unwrap_or_else(|_| config.sources[0].clone());
+    let name = first
+        .file_name()
+        .map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
     let name = name.split('.').next().unwrap_or("data").to_owned();
     Ok((Data { name, train, holdout }, skipped))
 }
@@ -209,8 +254,16 @@ pub(crate) fn open(config: &DataConfig) -> Result<(Data, Vec<Skipped>)> {
 fn pottery(config: &DataConfig) -> Result<Data> {
     let Size { width_px, height_px } = config.open.size.unwrap_or(defaults::POTTERY_SIZE);
     let size = PictureSize { width_px, height_px };
-    let pots = Pottery::new(PotteryConfig { size, len: config.pottery_images, ..PotteryConfig::default() })?;
+    let pots = Pottery::new(PotteryConfig {
+        size,
+        len: config.pottery_images,
+        ..PotteryConfig::default()
+    })?;
     let holdout = pots.held_out(config.pottery_images.div_ceil(10))?;
     let train = Arc::new(Remembered::new(Arc::new(pots)));
-    Ok(Data { name: "pottery".into(), train, holdout: Some(Arc::new(holdout)) })
+    Ok(Data {
+        name: "pottery".into(),
+        train,
+        holdout: Some(Arc::new(holdout)),
+    })
 }

@@ -1,10 +1,6 @@
 //! What a run leaves behind on its way: ticks, pictures, checkpoints.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use gander_data::{Dataset, ImageShape, label_counts};
 use gander_tensor::{RandomKey, Tensor};
@@ -16,12 +12,7 @@ use crate::{
     images::{self, GridOptions, Tiles},
     run::RunDirectory,
     shipped::{self, GeneratorHeader, draw_class, generate},
-    train::{
-        Trainer, checkpoint,
-        state::PlanCorrection,
-        steps::Scalars,
-        trainer::Observer,
-    },
+    train::{Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
 
 /// Most seconds of work that a kill can cost.
@@ -29,8 +20,14 @@ const CHECKPOINT_SECONDS: f64 = 45.0;
 
 /// Ticks and pictures come at these intervals at first, later after these shares of the time so far, so that a run of
 /// a minute and one of a week both leave some hundred lines and some dozen pictures.
-const TICK: Rhythm = Rhythm { seconds: 1.0, share: 0.005 };
-const SAMPLES: Rhythm = Rhythm { seconds: 15.0, share: 0.08 };
+const TICK: Rhythm = Rhythm {
+    seconds: 1.0,
+    share: 0.005,
+};
+const SAMPLES: Rhythm = Rhythm {
+    seconds: 15.0,
+    share: 0.08,
+};
 
 #[derive(Debug, Clone, Copy)]
 struct Rhythm {
@@ -70,7 +67,9 @@ impl FixedSamples {
         let (shape, state) = (trainer.dataset().shape(), &trainer.state);
         let (columns, rows) = images::grid_size(shape.width_px, shape.height_px);
         let key = RandomKey::from_seed(trainer.config.seed).named("fixed samples");
-        let latents = state.ema_generator.latents(key.named("latents"), columns * rows, trainer.device())?;
+        let latents = state
+            .ema_generator
+            .latents(key.named("latents"), columns * rows, trainer.device())?;
         let num_classes = trainer.config.model.images().num_classes;
         // One class a column where they fit, so that a column shows what a class looks like.
         let counts = label_counts(trainer.dataset().as_ref());
@@ -79,14 +78,35 @@ impl FixedSamples {
             _ => draw_class(&counts, key.named("labels").split(i as u64)),
         };
         let labels = (num_classes > 0).then(|| (0..columns * rows).map(label).collect());
-        Ok(Self { latents, labels, shape, columns })
+        Ok(Self {
+            latents,
+            labels,
+            shape,
+            columns,
+        })
     }
 
     fn grid(&self, bytes: &[u8]) -> Result<DynamicImage> {
-        let ImageShape { height_px, width_px, channels } = self.shape;
+        let ImageShape {
+            height_px,
+            width_px,
+            channels,
+        } = self.shape;
         let num = bytes.len() / self.shape.bytes();
-        let tiles = Tiles { num, height_px, width_px, channels };
-        images::grid(bytes, tiles, GridOptions { columns: self.columns, ..GridOptions::default() })
+        let tiles = Tiles {
+            num,
+            height_px,
+            width_px,
+            channels,
+        };
+        images::grid(
+            bytes,
+            tiles,
+            GridOptions {
+                columns: self.columns,
+                ..GridOptions::default()
+            },
+        )
     }
 
     /// The averaged generator's images, some at a time.
@@ -98,7 +118,12 @@ impl FixedSamples {
             let end = (start + BATCH).min(count);
             let labels = self.labels.as_ref().map(|labels| &labels[start..end]);
             let latents = self.latents.slice(0, start, end)?;
-            bytes.extend(generate(trainer.state.ema_generator.as_ref(), &latents, labels, trainer.device())?);
+            bytes.extend(generate(
+                trainer.state.ema_generator.as_ref(),
+                &latents,
+                labels,
+                trainer.device(),
+            )?);
         }
         Ok(bytes)
     }
@@ -115,8 +140,16 @@ impl<'a> Recorder<'a> {
         let is_labeled = trainer.config.model.images().num_classes > 0;
         let header = GeneratorHeader {
             model: trainer.config.model.clone(),
-            classes: if is_labeled { dataset.classes().to_vec() } else { Vec::new() },
-            class_counts: if is_labeled { label_counts(dataset.as_ref()) } else { Vec::new() },
+            classes: if is_labeled {
+                dataset.classes().to_vec()
+            } else {
+                Vec::new()
+            },
+            class_counts: if is_labeled {
+                label_counts(dataset.as_ref())
+            } else {
+                Vec::new()
+            },
             images_seen: 0,
             dataset: dataset_name.to_owned(),
         };
@@ -153,7 +186,10 @@ impl<'a> Recorder<'a> {
         let bytes = self.fixed.images(trainer)?;
         images::write_png(&path, &self.fixed.grid(&bytes)?)?;
         self.last_samples = trainer.seconds();
-        self.tell(&Event::SamplesWritten { images_seen, path: self.directory.relative(&path) })?;
+        self.tell(&Event::SamplesWritten {
+            images_seen,
+            path: self.directory.relative(&path),
+        })?;
         Ok(path)
     }
 
@@ -165,13 +201,19 @@ impl<'a> Recorder<'a> {
         self.write_generator(trainer)?;
         self.directory.thin_checkpoints(None)?;
         self.last_checkpoint = (Instant::now(), images_seen);
-        self.tell(&Event::CheckpointWritten { images_seen, path: self.directory.relative(&path) })
+        self.tell(&Event::CheckpointWritten {
+            images_seen,
+            path: self.directory.relative(&path),
+        })
     }
 
     /// The averaged generator.
     pub(super) fn write_generator(&self, trainer: &Trainer) -> Result<PathBuf> {
         let path = self.directory.generator();
-        let header = GeneratorHeader { images_seen: trainer.state.progress.images_seen, ..self.header.clone() };
+        let header = GeneratorHeader {
+            images_seen: trainer.state.progress.images_seen,
+            ..self.header.clone()
+        };
         shipped::save(&path, trainer.state.ema_generator.as_ref(), &header)?;
         Ok(path)
     }

@@ -22,7 +22,15 @@ use crate::{
 /// # Errors
 /// [`crate::Error::NonFinite`] stops a run; its last checkpoint is whole. Everything else is about files.
 pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool) -> Result<RunSummary> {
-    let Planned { config, target, data, budget, device, started, .. } = planned;
+    let Planned {
+        config,
+        target,
+        data,
+        budget,
+        device,
+        started,
+        ..
+    } = planned;
     let (directory, state, note) = match target {
         Target::Existing { directory, state } => {
             let directory = RunDirectory::open(&directory)?;
@@ -81,7 +89,11 @@ fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, outcome: Result<Outcom
         recorder.write_samples(trainer)?;
         recorder.write_checkpoint(trainer)?;
     }
-    let finished = RunFinished { images_seen: progress.images_seen, seconds: trainer.seconds(), reason };
+    let finished = RunFinished {
+        images_seen: progress.images_seen,
+        seconds: trainer.seconds(),
+        reason,
+    };
     let told = recorder.tell(&Event::RunFinished(finished));
     let report = report::write(recorder.directory.path());
     // An error of the training says more than one that follows from it.
@@ -115,7 +127,11 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
         dataset: data.name.clone(),
         num_images: data.train.len() as u64,
         num_holdout: data.holdout.as_ref().map_or(0, |holdout| holdout.len() as u64),
-        classes: if images.num_classes > 0 { data.train.classes().to_vec() } else { Vec::new() },
+        classes: if images.num_classes > 0 {
+            data.train.classes().to_vec()
+        } else {
+            Vec::new()
+        },
         height_px: images.height_px as u32,
         width_px: images.width_px as u32,
         channels: images.channels as u32,
@@ -143,13 +159,19 @@ fn start_from(path: &Path, state: &TrainState, device: &gander_tensor::DeviceRef
         for parameter in parameters.iter() {
             count.1 += 1;
             let name = format!("{part}.{}", parameter.name());
-            if let Some(tensor) = tensors.get(&name).filter(|tensor| tensor.shape() == parameter.get().shape()) {
+            if let Some(tensor) = tensors
+                .get(&name)
+                .filter(|tensor| tensor.shape() == parameter.get().shape())
+            {
                 parameter.set(tensor)?;
                 count.0 += 1;
             }
         }
     }
-    let counts: Vec<String> = taken.iter().map(|(part, (got, of))| format!("{part} {got} of {of}")).collect();
+    let counts: Vec<String> = taken
+        .iter()
+        .map(|(part, (got, of))| format!("{part} {got} of {of}"))
+        .collect();
     Ok(Event::Diagnosis(Diagnosis {
         images_seen: 0,
         severity: Severity::Note,

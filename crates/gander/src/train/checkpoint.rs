@@ -33,8 +33,11 @@ pub struct CheckpointHeader {
 /// Writes the state beside `path` and renames it, so that a kill at any instant leaves a whole file or none.
 pub fn save(path: &Path, state: &TrainState, config: &RunConfig, data_fingerprint: &str) -> Result<()> {
     let (tensors, numbers) = state.to_saved();
-    let header =
-        CheckpointHeader { config: config.clone(), data_fingerprint: data_fingerprint.to_owned(), numbers };
+    let header = CheckpointHeader {
+        config: config.clone(),
+        data_fingerprint: data_fingerprint.to_owned(),
+        numbers,
+    };
     write(path, "checkpoint", VERSION, &header, &tensors)
 }
 
@@ -77,8 +80,9 @@ pub(crate) fn write(
     header: &impl Serialize,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<()> {
-    let header = serde_json::to_string(header)
-        .map_err(|error| Error::InvalidConfig { reason: format!("cannot write the {kind}'s header: {error}") })?;
+    let header = serde_json::to_string(header).map_err(|error| Error::InvalidConfig {
+        reason: format!("cannot write the {kind}'s header: {error}"),
+    })?;
     let metadata = BTreeMap::from([
         ("gander.kind".to_owned(), kind.to_owned()),
         ("gander.version".to_owned(), version.to_string()),
@@ -87,9 +91,18 @@ pub(crate) fn write(
     let entries = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = if tensor.dtype() == DType::F32 { tensor.clone() } else { tensor.cast(DType::F32)? };
+            let tensor = if tensor.dtype() == DType::F32 {
+                tensor.clone()
+            } else {
+                tensor.cast(DType::F32)?
+            };
             let bytes = tensor.to_bytes()?;
-            Ok(Entry::new(name.clone(), gander_formats::DType::F32, tensor.shape().to_vec(), bytes))
+            Ok(Entry::new(
+                name.clone(),
+                gander_formats::DType::F32,
+                tensor.shape().to_vec(),
+                bytes,
+            ))
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(safetensors::write_atomic(path, &entries, &metadata)?)
@@ -108,14 +121,21 @@ pub(crate) fn read<H: DeserializeOwned>(
         .iter()
         .map(|view| {
             let values = view.to_f32()?;
-            Ok((view.name.to_owned(), Tensor::from_slice(&values, view.shape.to_vec(), device)?))
+            Ok((
+                view.name.to_owned(),
+                Tensor::from_slice(&values, view.shape.to_vec(), device)?,
+            ))
         })
         .collect::<Result<_>>()?;
     Ok((header, tensors))
 }
 
 fn header<H: DeserializeOwned>(file: &SafeTensors, path: &Path, kind: &'static str, version: u32) -> Result<H> {
-    let not_ours = |reason: String| Error::NotOurs { path: path.to_owned(), expected: kind, reason };
+    let not_ours = |reason: String| Error::NotOurs {
+        path: path.to_owned(),
+        expected: kind,
+        reason,
+    };
     let metadata = file.metadata();
     match metadata.get("gander.kind") {
         Some(found) if found == kind => {}
@@ -127,8 +147,14 @@ fn header<H: DeserializeOwned>(file: &SafeTensors, path: &Path, kind: &'static s
         .and_then(|version| version.parse().ok())
         .ok_or_else(|| not_ours("it has no version".into()))?;
     if got != u64::from(version) {
-        return Err(Error::Version { path: path.to_owned(), got, expected: version });
+        return Err(Error::Version {
+            path: path.to_owned(),
+            got,
+            expected: version,
+        });
     }
-    let header = metadata.get("gander.header").ok_or_else(|| not_ours("it has no header".into()))?;
+    let header = metadata
+        .get("gander.header")
+        .ok_or_else(|| not_ours("it has no header".into()))?;
     serde_json::from_str(header).map_err(|error| not_ours(error.to_string()))
 }

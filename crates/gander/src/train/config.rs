@@ -106,7 +106,11 @@ impl TrainingConfig {
     fn validate(&self) -> Result<()> {
         let check = |setting, value: f64, fits: bool| {
             let value = value.to_string();
-            if fits { Ok(()) } else { Err(Error::InvalidSetting { setting, value }) }
+            if fits {
+                Ok(())
+            } else {
+                Err(Error::InvalidSetting { setting, value })
+            }
         };
         let positive = |setting, value: f64| check(setting, value, value.is_finite() && value > 0.0);
         let not_negative = |setting, value: f64| check(setting, value, value.is_finite() && value >= 0.0);
@@ -175,10 +179,18 @@ mod isa {
     use gander_tensor::Isa;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    const NAMES: [(&str, Isa); 4] =
-        [("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("neon", Isa::Neon), ("portable", Isa::Portable)];
+    const NAMES: [(&str, Isa); 4] = [
+        ("avx512", Isa::Avx512),
+        ("avx2", Isa::Avx2),
+        ("neon", Isa::Neon),
+        ("portable", Isa::Portable),
+    ];
 
-    #[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde gives a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        clippy::ref_option,
+        reason = "serde gives a reference"
+    )]
     pub(super) fn serialize<S: Serializer>(isa: &Option<Isa>, serializer: S) -> Result<S::Ok, S::Error> {
         match NAMES.iter().find(|(_, known)| Some(*known) == *isa) {
             Some((name, _)) => serializer.serialize_some(name),
@@ -190,7 +202,10 @@ mod isa {
         let name = String::deserialize(deserializer)?;
         match NAMES.iter().find(|(known, _)| *known == name) {
             Some((_, isa)) => Ok(Some(*isa)),
-            None => Err(D::Error::unknown_variant(&name, &["avx512", "avx2", "neon", "portable"])),
+            None => Err(D::Error::unknown_variant(
+                &name,
+                &["avx512", "avx2", "neon", "portable"],
+            )),
         }
     }
 }

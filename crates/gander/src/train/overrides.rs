@@ -24,6 +24,15 @@ pub fn apply_data(config: &mut DataConfig, set: &[(String, String)]) -> Result<(
     Ok(())
 }
 
+/// Settings with those of a preset's table in their place.
+pub(super) fn merge<T: Serialize + DeserializeOwned>(settings: T, table: &Table) -> Result<T> {
+    let set: Vec<(String, String)> = table
+        .iter()
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect();
+    replace(settings, &set)
+}
+
 fn replace<T: Serialize + DeserializeOwned>(settings: T, set: &[(String, String)]) -> Result<T> {
     if set.is_empty() {
         return Ok(settings);
@@ -32,11 +41,18 @@ fn replace<T: Serialize + DeserializeOwned>(settings: T, set: &[(String, String)
     let mut table = Table::try_from(&settings).map_err(|error| invalid(error.to_string()))?;
     for (key, text) in set {
         put(&mut table, key, parse(text)).map_err(|near| {
-            let list = if near.is_empty() { String::new() } else { format!("; there are {}", near.join(", ")) };
+            let list = if near.is_empty() {
+                String::new()
+            } else {
+                format!("; there are {}", near.join(", "))
+            };
             invalid(format!("no setting named {key}{list}"))
         })?;
     }
-    let changed: T = table.clone().try_into().map_err(|error: toml::de::Error| invalid(error.message().to_owned()))?;
+    let changed: T = table
+        .clone()
+        .try_into()
+        .map_err(|error: toml::de::Error| invalid(error.message().to_owned()))?;
     // A key that nothing read has not come back: it was not a setting.
     let read = Table::try_from(&changed).map_err(|error| invalid(error.to_string()))?;
     match set.iter().find(|(key, _)| find(&read, key).is_none()) {
@@ -98,19 +114,29 @@ mod tests {
     }
 
     fn changed(key: &str, value: &str) -> Result<Settings> {
-        let settings = Settings { inner: Inner { rate: 1.0, name: None } };
+        let settings = Settings {
+            inner: Inner { rate: 1.0, name: None },
+        };
         replace(settings, &[(key.to_owned(), value.to_owned())])
     }
 
     #[test]
     fn values_find_their_place() {
         assert_eq!(changed("inner.rate", "2").unwrap().inner.rate, 2.0);
-        assert_eq!(changed("inner.name", "kiln").unwrap().inner.name.as_deref(), Some("kiln"));
+        assert_eq!(
+            changed("inner.name", "kiln").unwrap().inner.name.as_deref(),
+            Some("kiln")
+        );
     }
 
     #[test]
     fn unknown_paths_and_wrong_values_are_errors() {
-        for (key, value) in [("inner.rats", "2"), ("outer.rate", "2"), ("inner.rate", "fast"), ("inner", "2")] {
+        for (key, value) in [
+            ("inner.rats", "2"),
+            ("outer.rate", "2"),
+            ("inner.rate", "fast"),
+            ("inner", "2"),
+        ] {
             assert!(changed(key, value).is_err(), "{key}={value}");
         }
     }

@@ -35,14 +35,21 @@ impl From<Written> for Ramp {
 
 impl From<Ramp> for Written {
     fn from(ramp: Ramp) -> Self {
-        if ramp.start == ramp.end { Self::Constant(ramp.end) } else { Self::Ramp([ramp.start, ramp.end]) }
+        if ramp.start == ramp.end {
+            Self::Constant(ramp.end)
+        } else {
+            Self::Ramp([ramp.start, ramp.end])
+        }
     }
 }
 
 impl Ramp {
     /// The same value all along.
     pub const fn constant(value: f64) -> Self {
-        Self { start: value, end: value }
+        Self {
+            start: value,
+            end: value,
+        }
     }
 
     /// From one value to another.
@@ -75,7 +82,10 @@ mod tests {
             a: Ramp,
             b: Ramp,
         }
-        let settings = Settings { a: Ramp::constant(3.0), b: Ramp::new(1.0, 0.5) };
+        let settings = Settings {
+            a: Ramp::constant(3.0),
+            b: Ramp::new(1.0, 0.5),
+        };
         let text = toml::to_string(&settings).unwrap();
         assert_eq!(text, "a = 3.0\nb = [1.0, 0.5]\n");
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);

@@ -66,7 +66,10 @@ pub struct PlanCorrection {
 impl Progress {
     /// The next random key.
     pub fn next_key(&mut self) -> RandomKey {
-        let mut random = RandomState { seed: self.seed, drawn: self.random_drawn };
+        let mut random = RandomState {
+            seed: self.seed,
+            drawn: self.random_drawn,
+        };
         let key = random.next_key();
         self.random_drawn = random.drawn;
         key
@@ -77,26 +80,41 @@ impl Progress {
         let (total, burn_in) = self
             .corrections
             .last()
-            .map_or((training.total_kimg, training.burn_in_kimg), |c| (c.total_kimg, c.burn_in_kimg));
+            .map_or((training.total_kimg, training.burn_in_kimg), |c| {
+                (c.total_kimg, c.burn_in_kimg)
+            });
         ((total * 1000.0).round() as u64, burn_in * 1000.0)
     }
 
     /// Gives the run a new length; the burn-in stays what it was.
     pub fn extend(&mut self, training: &TrainingConfig, total_kimg: f64) {
         let burn_in_kimg = self.plan(training).1 / 1000.0;
-        self.corrections.push(PlanCorrection { images_seen: self.images_seen, total_kimg, burn_in_kimg });
+        self.corrections.push(PlanCorrection {
+            images_seen: self.images_seen,
+            total_kimg,
+            burn_in_kimg,
+        });
     }
 
     /// The share of the burn-in that is behind the run.
     pub fn burn_in_share(&self, training: &TrainingConfig) -> f64 {
         let (_, burn_in) = self.plan(training);
-        if burn_in > 0.0 { self.images_seen as f64 / burn_in } else { 1.0 }
+        if burn_in > 0.0 {
+            self.images_seen as f64 / burn_in
+        } else {
+            1.0
+        }
     }
 }
 
 /// The five things that own named tensors, in the order of the saved file.
-const PARTS: [&str; 5] =
-    ["generator", "discriminator", "ema_generator", "generator_optimizer", "discriminator_optimizer"];
+const PARTS: [&str; 5] = [
+    "generator",
+    "discriminator",
+    "ema_generator",
+    "generator_optimizer",
+    "discriminator_optimizer",
+];
 
 /// The numbers of an optimizer beside its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -109,7 +127,10 @@ pub struct OptimizerCounters {
 impl OptimizerCounters {
     fn of(optimizer: &Adam) -> Self {
         let (steps, decays) = optimizer.counters();
-        Self { steps, decays: decays.map(f64::to_bits) }
+        Self {
+            steps,
+            decays: decays.map(f64::to_bits),
+        }
     }
 }
 
@@ -127,7 +148,10 @@ pub struct SavedNumbers {
 impl TrainState {
     /// The state before the first step.
     pub fn new(config: &RunConfig, device: &DeviceRef) -> Result<Self> {
-        let ModelPair { generator, discriminator } = ModelPair::new(&config.model, config.seed, device)?;
+        let ModelPair {
+            generator,
+            discriminator,
+        } = ModelPair::new(&config.model, config.seed, device)?;
         let ema_generator = config.model.generator(RandomKey::from_seed(config.seed), device)?;
         ema_generator.parameters().copy_from(generator.parameters())?;
         let adam = adam_config(&config.training, 0.0);
@@ -151,13 +175,23 @@ impl TrainState {
 
     /// Every tensor by name, and the numbers beside them.
     pub fn to_saved(&self) -> (BTreeMap<String, Tensor>, SavedNumbers) {
-        let networks = [self.generator.parameters(), self.discriminator.parameters(), self.ema_generator.parameters()];
+        let networks = [
+            self.generator.parameters(),
+            self.discriminator.parameters(),
+            self.ema_generator.parameters(),
+        ];
         let optimizers = [&self.generator_optimizer, &self.discriminator_optimizer];
-        let maps = networks.map(Parameters::to_map).into_iter().chain(optimizers.map(Adam::to_map));
+        let maps = networks
+            .map(Parameters::to_map)
+            .into_iter()
+            .chain(optimizers.map(Adam::to_map));
         let tensors = PARTS
             .iter()
             .zip(maps)
-            .flat_map(|(part, map)| map.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor)))
+            .flat_map(|(part, map)| {
+                map.into_iter()
+                    .map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
+            })
             .collect();
         let numbers = SavedNumbers {
             progress: self.progress.clone(),
@@ -172,7 +206,11 @@ impl TrainState {
     /// # Errors
     /// [`Error::MissingTensor`] or [`Error::WrongShape`] with the tensor's name.
     pub fn restore(&mut self, tensors: &BTreeMap<String, Tensor>, numbers: SavedNumbers) -> Result<()> {
-        let networks = [self.generator.parameters(), self.discriminator.parameters(), self.ema_generator.parameters()];
+        let networks = [
+            self.generator.parameters(),
+            self.discriminator.parameters(),
+            self.ema_generator.parameters(),
+        ];
         for (part, parameters) in PARTS.iter().zip(networks) {
             load_parameters(parameters, part, tensors)?;
         }
@@ -193,7 +231,10 @@ impl TrainState {
 
     /// The sampler at the run's position.
     pub fn sampler(&self, len: usize) -> Sampler {
-        Sampler { position: self.progress.sampler_position, ..Sampler::new(self.progress.seed, len) }
+        Sampler {
+            position: self.progress.sampler_position,
+            ..Sampler::new(self.progress.seed, len)
+        }
     }
 }
 
@@ -202,17 +243,23 @@ fn strip<'a>(name: &'a str, part: &str) -> Option<&'a str> {
 }
 
 /// Fills a network from tensors named `prefix.name`.
-pub(crate) fn load_parameters(
-    parameters: &Parameters,
-    prefix: &str,
-    tensors: &BTreeMap<String, Tensor>,
-) -> Result<()> {
+pub(crate) fn load_parameters(parameters: &Parameters, prefix: &str, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     for parameter in parameters.iter() {
-        let name = if prefix.is_empty() { parameter.name().to_owned() } else { format!("{prefix}.{}", parameter.name()) };
-        let tensor = tensors.get(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
+        let name = if prefix.is_empty() {
+            parameter.name().to_owned()
+        } else {
+            format!("{prefix}.{}", parameter.name())
+        };
+        let tensor = tensors
+            .get(&name)
+            .ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
         let expected = parameter.get().shape().clone();
         if *tensor.shape() != expected {
-            return Err(Error::WrongShape { name, got: tensor.shape().to_vec(), expected: expected.to_vec() });
+            return Err(Error::WrongShape {
+                name,
+                got: tensor.shape().to_vec(),
+                expected: expected.to_vec(),
+            });
         }
         parameter.set(tensor)?;
     }
@@ -228,7 +275,10 @@ struct ModelPair {
 impl ModelPair {
     fn new(model: &ModelConfig, seed: u64, device: &DeviceRef) -> Result<Self> {
         let key = RandomKey::from_seed(seed);
-        Ok(Self { generator: model.generator(key, device)?, discriminator: model.discriminator(key, device)? })
+        Ok(Self {
+            generator: model.generator(key, device)?,
+            discriminator: model.discriminator(key, device)?,
+        })
     }
 }
 

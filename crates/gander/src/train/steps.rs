@@ -44,9 +44,14 @@ struct Fakes {
 }
 
 fn make_fakes(state: &TrainState, key: RandomKey, like: &Batch) -> Result<Fakes> {
-    let latents = state.generator.latents(key.named("latents"), like.images.side(0), like.images.device())?;
+    let latents = state
+        .generator
+        .latents(key.named("latents"), like.images.side(0), like.images.device())?;
     let images = state.generator.forward(&latents, like.labels.as_ref(), Mode::Train)?;
-    Ok(Fakes { images, labels: like.labels.clone() })
+    Ok(Fakes {
+        images,
+        labels: like.labels.clone(),
+    })
 }
 
 /// Judges images as they look after augmentation; the gradient reaches the images before it.
@@ -81,9 +86,17 @@ pub fn discriminator_step(
         sum.add(&loss, state.discriminator.parameters())?;
     }
     let gradients = reduce(sum.mean(batches.len())?)?;
-    check_finite("discriminator", state.discriminator.parameters(), &scalars, &gradients, state.progress.images_seen)?;
+    check_finite(
+        "discriminator",
+        state.discriminator.parameters(),
+        &scalars,
+        &gradients,
+        state.progress.images_seen,
+    )?;
     state.discriminator_optimizer.config = adam_config(settings.training, settings.share);
-    state.discriminator_optimizer.step(state.discriminator.parameters(), gradients)?;
+    state
+        .discriminator_optimizer
+        .step(state.discriminator.parameters(), gradients)?;
     if settings.training.weight_clip > 0.0 {
         regularizers::clip_weights(state.discriminator.parameters(), settings.training.weight_clip as f32)?;
     }
@@ -100,7 +113,10 @@ fn discriminator_loss(
     scalars: &mut Scalars,
 ) -> Result<Tensor> {
     let training = settings.training;
-    let (r1_gamma, r2_gamma) = (training.r1_gamma.at(settings.share), training.r2_gamma.at(settings.share));
+    let (r1_gamma, r2_gamma) = (
+        training.r1_gamma.at(settings.share),
+        training.r2_gamma.at(settings.share),
+    );
     let watched = |images: &Tensor, gamma: f64| if gamma > 0.0 { images.watch() } else { images.detach() };
     let real_images = watched(&batch.images, r1_gamma);
     let fake_images = watched(&fakes.images, r2_gamma);
@@ -127,8 +143,7 @@ fn discriminator_loss(
     }
     if training.gradient_penalty > 0.0 {
         let on_interpolates = |images: &Tensor| judge(images, &batch.labels, "interpolates");
-        let penalty =
-            regularizers::gradient_penalty(&batch.images, &fakes.images, key.named("mix"), on_interpolates)?;
+        let penalty = regularizers::gradient_penalty(&batch.images, &fakes.images, key.named("mix"), on_interpolates)?;
         let penalty = penalty.mean_all()?;
         record(scalars, "gradient_penalty", &penalty)?;
         loss = loss.add(&penalty.mul_scalar(training.gradient_penalty as f32)?)?;
@@ -150,8 +165,14 @@ pub fn generator_step(
     for batch in batches {
         let key = state.progress.next_key();
         let fakes = make_fakes(state, key, batch)?;
-        let fake_logits =
-            judge(state, settings, key.named("fake"), &fakes.images, fakes.labels.as_ref(), Mode::Frozen)?;
+        let fake_logits = judge(
+            state,
+            settings,
+            key.named("fake"),
+            &fakes.images,
+            fakes.labels.as_ref(),
+            Mode::Frozen,
+        )?;
         let real_logits = (settings.training.loss == Loss::Relativistic)
             .then(|| {
                 no_grad(|| {
@@ -165,9 +186,17 @@ pub fn generator_step(
         sum.add(&loss, state.generator.parameters())?;
     }
     let gradients = reduce(sum.mean(batches.len())?)?;
-    check_finite("generator", state.generator.parameters(), &scalars, &gradients, state.progress.images_seen)?;
+    check_finite(
+        "generator",
+        state.generator.parameters(),
+        &scalars,
+        &gradients,
+        state.progress.images_seen,
+    )?;
     state.generator_optimizer.config = adam_config(settings.training, settings.share);
-    state.generator_optimizer.step(state.generator.parameters(), gradients)?;
+    state
+        .generator_optimizer
+        .step(state.generator.parameters(), gradients)?;
     Ok(scalars)
 }
 
@@ -176,8 +205,15 @@ pub fn generator_step(
 /// `average ← generator + β (average − generator)` with `β = 0.5^(images / half_life)`.
 pub fn update_average(state: &TrainState, images: u64, settings: Settings<'_>) -> Result<()> {
     let half_life = settings.training.ema_half_life_kimg.at(settings.share) * 1000.0;
-    let beta = if half_life > 0.0 { 0.5f64.powf(images as f64 / half_life) } else { 0.0 };
-    Ok(state.ema_generator.parameters().average_towards(state.generator.parameters(), beta as f32)?)
+    let beta = if half_life > 0.0 {
+        0.5f64.powf(images as f64 / half_life)
+    } else {
+        0.0
+    };
+    Ok(state
+        .ema_generator
+        .parameters()
+        .average_towards(state.generator.parameters(), beta as f32)?)
 }
 
 /// Gradients summed over the parts of a batch.
@@ -188,12 +224,19 @@ impl Gradients {
     fn add(&mut self, loss: &Tensor, parameters: &Parameters) -> Result<()> {
         let weights = parameters.weight_tensors();
         let inputs: Vec<&Tensor> = weights.iter().collect();
-        let options = GradOptions { unused: Unused::Zeros, ..GradOptions::default() };
+        let options = GradOptions {
+            unused: Unused::Zeros,
+            ..GradOptions::default()
+        };
         let new = grad(&[loss], &inputs, options)?;
         self.0 = if self.0.is_empty() {
             new
         } else {
-            self.0.iter().zip(&new).map(|(sum, new)| sum.add(new)).collect::<Result<_, _>>()?
+            self.0
+                .iter()
+                .zip(&new)
+                .map(|(sum, new)| sum.add(new))
+                .collect::<Result<_, _>>()?
         };
         Ok(())
     }
@@ -202,7 +245,11 @@ impl Gradients {
         if parts == 1 {
             return Ok(self.0);
         }
-        Ok(self.0.iter().map(|sum| sum.mul_scalar(1.0 / parts as f32)).collect::<Result<_, _>>()?)
+        Ok(self
+            .0
+            .iter()
+            .map(|sum| sum.mul_scalar(1.0 / parts as f32))
+            .collect::<Result<_, _>>()?)
     }
 }
 
@@ -221,7 +268,10 @@ fn check_finite(
     images_seen: u64,
 ) -> Result<()> {
     if let Some((name, _)) = scalars.iter().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::NonFinite { tensor: (*name).to_owned(), images_seen });
+        return Err(Error::NonFinite {
+            tensor: (*name).to_owned(),
+            images_seen,
+        });
     }
     for (weight, gradient) in parameters.weights().zip(gradients) {
         if !gradient.all_finite()? {

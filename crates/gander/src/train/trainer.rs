@@ -73,7 +73,14 @@ impl Trainer {
         device: &DeviceRef,
     ) -> Self {
         let clock = (Instant::now(), state.progress.seconds);
-        Self { state, config, device: device.clone(), dataset, budget, clock }
+        Self {
+            state,
+            config,
+            device: device.clone(),
+            dataset,
+            budget,
+            clock,
+        }
     }
 
     /// Counts the time since `started`, when a time budget began, as part of the run.
@@ -154,13 +161,21 @@ impl Batches {
         let training = &trainer.config.training;
         let options = LoaderOptions {
             batch: (training.batch / training.accumulate).max(1),
-            flip: if trainer.config.data.flip { Flip::Horizontal } else { Flip::None },
+            flip: if trainer.config.data.flip {
+                Flip::Horizontal
+            } else {
+                Flip::None
+            },
             ..LoaderOptions::default()
         };
         let sampler = trainer.state.sampler(trainer.dataset.len());
         let loader = Loader::new(Arc::clone(&trainer.dataset), sampler, options)?;
         let labeled = trainer.config.model.images().num_classes > 0;
-        Ok(Self { loader, device: trainer.device.clone(), is_labeled: labeled })
+        Ok(Self {
+            loader,
+            device: trainer.device.clone(),
+            is_labeled: labeled,
+        })
     }
 
     /// The parts of the next batch.
@@ -173,7 +188,9 @@ impl Batches {
     fn part(&mut self) -> Result<Batch> {
         let pixels = self.loader.next_batch()?;
         let labels = pixels.labels.as_ref().filter(|_| self.is_labeled);
-        let labels = labels.map(|labels| Tensor::from_u32(labels, [labels.len()], &self.device)).transpose()?;
+        let labels = labels
+            .map(|labels| Tensor::from_u32(labels, [labels.len()], &self.device))
+            .transpose()?;
         let images = to_tensor(&pixels, &self.device)?;
         self.loader.recycle(pixels);
         Ok(Batch { images, labels })
@@ -182,7 +199,12 @@ impl Batches {
 
 /// Bytes to values in −1..=1.
 pub(crate) fn to_tensor(pixels: &PixelBatch, device: &DeviceRef) -> Result<Tensor> {
-    let shape = [pixels.len(), pixels.shape.height_px, pixels.shape.width_px, pixels.shape.channels];
+    let shape = [
+        pixels.len(),
+        pixels.shape.height_px,
+        pixels.shape.width_px,
+        pixels.shape.channels,
+    ];
     let bytes = Tensor::from_bytes(&pixels.images, DType::U8, shape, device)?;
     Ok(bytes.cast(DType::F32)?.mul_scalar(2.0 / 255.0)?.add_scalar(-1.0)?)
 }
@@ -202,11 +224,17 @@ impl Speed {
     const TOLERANCE: f64 = 0.02;
 
     fn new() -> Self {
-        Self { begun: None, steps_here: 0, checked: Instant::now() }
+        Self {
+            begun: None,
+            steps_here: 0,
+            checked: Instant::now(),
+        }
     }
 
     fn correction(&mut self, trainer: &Trainer) -> Option<PlanCorrection> {
-        let Budget::Time { seconds: budget } = trainer.budget else { return None };
+        let Budget::Time { seconds: budget } = trainer.budget else {
+            return None;
+        };
         let progress = &trainer.state.progress;
         self.steps_here += 1;
         if self.steps_here == STEPS_BEFORE_FIT / 2 {
@@ -226,7 +254,15 @@ impl Speed {
         }
         let total_kimg = (progress.images_seen as f64 + left).round() / 1000.0;
         let training = &trainer.config.training;
-        let share = if training.total_kimg > 0.0 { training.burn_in_kimg / training.total_kimg } else { 0.0 };
-        Some(PlanCorrection { images_seen: progress.images_seen, total_kimg, burn_in_kimg: total_kimg * share })
+        let share = if training.total_kimg > 0.0 {
+            training.burn_in_kimg / training.total_kimg
+        } else {
+            0.0
+        };
+        Some(PlanCorrection {
+            images_seen: progress.images_seen,
+            total_kimg,
+            burn_in_kimg: total_kimg * share,
+        })
     }
 }
