@@ -105,8 +105,8 @@ impl ModelConfig {
     /// | family | sides |
     /// |---|---|
     /// | `article` | 8 to 256 |
-    /// | `dcgan`, `sngan` | multiples of 4 from 16 to 256 |
-    /// | `r3gan` | multiples of 4 from 16 to 512 |
+    /// | `dcgan`, `sngan` | 16 to 256 |
+    /// | `r3gan` | 16 to 512 |
     ///
     /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
     ///
@@ -196,30 +196,18 @@ struct Sides {
     family: &'static str,
     min: usize,
     max: usize,
-    multiple: usize,
 }
 
 impl Sides {
     fn check(self, images: ImageSpec) -> error::Result<()> {
-        let Self {
-            family,
-            min,
-            max,
-            multiple,
-        } = self;
+        let Self { family, min, max } = self;
         let ImageSpec {
             height_px, width_px, ..
         } = images;
-        let fits = |side: usize| (min..=max).contains(&side) && side.is_multiple_of(multiple);
-        if fits(height_px) && fits(width_px) {
+        if [height_px, width_px].iter().all(|side| (min..=max).contains(side)) {
             return Ok(());
         }
-        let multiples = if multiple == 1 {
-            String::new()
-        } else {
-            format!("multiples of {multiple} ")
-        };
-        let reason = format!("its sides are {multiples}from {min} to {max}");
+        let reason = format!("its sides are from {min} to {max}");
         Err(Error::UnsupportedSize {
             family,
             width_px,
@@ -435,8 +423,8 @@ mod tests {
             let error = narrow(images(height, width, 3, 0)).remove(family).validate().err();
             error.map(|error| error.to_string())
         };
-        let expected = "dcgan cannot make images of 31x31: its sides are multiples of 4 from 16 to 256";
-        assert_eq!(refused(1, 31, 31).as_deref(), Some(expected));
+        let expected = "dcgan cannot make images of 257x31: its sides are from 16 to 256";
+        assert_eq!(refused(1, 31, 257).as_deref(), Some(expected));
         let expected = "article cannot make images of 28x4: its sides are from 8 to 256";
         assert_eq!(refused(0, 4, 28).as_deref(), Some(expected));
         assert!(refused(1, 12, 16).is_some() && refused(2, 16, 260).is_some() && refused(4, 516, 512).is_some());

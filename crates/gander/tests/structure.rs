@@ -8,8 +8,14 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("gander-nn", &["gander-tensor"]),
     ("gander-formats", &["gander-tensor"]),
     ("gander-data", &["gander-tensor", "gander-formats"]),
-    ("gander", &["gander-tensor", "gander-nn", "gander-data", "gander-formats"]),
-    ("gander-cli", &["gander", "gander-tensor", "gander-nn", "gander-data", "gander-formats"]),
+    (
+        "gander",
+        &["gander-tensor", "gander-nn", "gander-data", "gander-formats"],
+    ),
+    (
+        "gander-cli",
+        &["gander", "gander-tensor", "gander-nn", "gander-data", "gander-formats"],
+    ),
 ];
 
 /// Only doors speak to people.
@@ -24,7 +30,10 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         let table: toml::Table = manifest.parse().expect("a manifest is TOML");
         let names = table.get("dependencies").and_then(toml::Value::as_table);
         let names = names.map(|table| table.keys().cloned().collect()).unwrap_or_default();
-        all.insert(path.file_name().expect("a folder").to_string_lossy().into_owned(), names);
+        all.insert(
+            path.file_name().expect("a folder").to_string_lossy().into_owned(),
+            names,
+        );
     }
     all
 }
@@ -33,9 +42,17 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 fn arrows_point_down() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
     for (name, dependencies) in dependencies() {
-        let allowed = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no place in the structure"));
-        for dependency in dependencies.iter().filter(|dependency| dependency.starts_with("gander")) {
-            assert!(allowed.contains(&dependency.as_str()), "{name} must not use {dependency}");
+        let allowed = allowed
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} has no place in the structure"));
+        for dependency in dependencies
+            .iter()
+            .filter(|dependency| dependency.starts_with("gander"))
+        {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} must not use {dependency}"
+            );
         }
     }
 }
@@ -45,7 +62,10 @@ fn only_doors_speak_to_people() {
     for (name, dependencies) in dependencies() {
         if name != "gander-cli" {
             for dependency in &dependencies {
-                assert!(!ONLY_IN_DOORS.contains(&dependency.as_str()), "{name} must not use {dependency}");
+                assert!(
+                    !ONLY_IN_DOORS.contains(&dependency.as_str()),
+                    "{name} must not use {dependency}"
+                );
             }
         }
     }
@@ -54,6 +74,11 @@ fn only_doors_speak_to_people() {
 #[test]
 fn names_say_what_a_crate_is() {
     for name in dependencies().keys() {
-        assert!(!["util", "common", "core", "misc", "helper"].iter().any(|word| name.contains(word)), "{name}");
+        assert!(
+            !["util", "common", "core", "misc", "helper"]
+                .iter()
+                .any(|word| name.contains(word)),
+            "{name}"
+        );
     }
 }

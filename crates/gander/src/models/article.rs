@@ -30,7 +30,6 @@ impl Config {
         family: "article",
         min: 8,
         max: 256,
-        multiple: 1,
     };
 
     /// The tutorial's sizes.

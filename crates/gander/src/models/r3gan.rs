@@ -21,7 +21,7 @@ use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The images to make; both sides multiples of 4 from 16 to 512.
+    /// The images to make; both sides from 16 to 512.
     pub images: ImageSpec,
     /// Length of a latent vector.
     pub latent_dim: usize,
@@ -49,7 +49,6 @@ impl Config {
         family: "r3gan",
         min: 16,
         max: 512,
-        multiple: 4,
     };
 
     /// Narrow enough for a few processor cores. (The paper's 64 px network has `width` 384 and `width_max` 768.)

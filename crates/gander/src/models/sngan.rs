@@ -17,7 +17,7 @@ use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The images to make; both sides multiples of 4 from 16 to 256.
+    /// The images to make; both sides from 16 to 256.
     pub images: ImageSpec,
     /// Length of a latent vector.
     pub latent_dim: usize,
@@ -44,7 +44,6 @@ impl Config {
         family: "sngan",
         min: 16,
         max: 256,
-        multiple: 4,
     };
 
     /// The plain networks with the sizes of the paper.

@@ -51,6 +51,9 @@ pub(super) struct Data {
     pub(super) holdout: Option<Arc<dyn Dataset>>,
 }
 
+/// Sides that are asked for are multiples of this: the networks halve the resolution at least twice.
+const REQUESTED_MULTIPLE: usize = 4;
+
 /// The share of `--minutes` that writing the results at the end may take.
 const MINUTES_FOR_TRAINING: f64 = 0.985;
 
@@ -98,6 +101,9 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         Some(Length::Kimg(_)) => None,
     };
     let choice = defaults::choose(request.family.as_deref(), request.preset.as_deref(), images, minutes)?;
+    if let Some(size) = request.size {
+        check_requested(size, choice.model.family())?;
+    }
     let mut training = choice.training;
     if let Some(Length::Kimg(kimg)) = request.length {
         let share = training.burn_in_kimg / training.total_kimg;
@@ -143,6 +149,22 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         budget,
         skipped,
         started,
+    })
+}
+
+/// A size that somebody asks for is one that networks halve well; the data's own may be any that the family can make,
+/// and what its network needs beyond it is cropped.
+fn check_requested(size: Size, family: &'static str) -> Result<()> {
+    let Size { width_px, height_px } = size;
+    if width_px.is_multiple_of(REQUESTED_MULTIPLE) && height_px.is_multiple_of(REQUESTED_MULTIPLE) {
+        return Ok(());
+    }
+    let reason = format!("a resolution that is asked for has sides that are multiples of {REQUESTED_MULTIPLE}");
+    Err(Error::UnsupportedSize {
+        family,
+        width_px,
+        height_px,
+        reason,
     })
 }
 

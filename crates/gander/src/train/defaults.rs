@@ -196,7 +196,7 @@ const OPERATIONS_PER_SECOND: f64 = 2e11;
 
 /// Operations for an image of a run of three minutes. It grows with the root of the time: half of a longer time goes
 /// into more images, half into wider networks.
-const OPERATIONS_PER_IMAGE: f64 = 5e8;
+const OPERATIONS_PER_IMAGE: f64 = 6e8;
 
 /// Share of a run in which a weight's part in the average halves.
 const AVERAGE_SHARE: f64 = 0.04;
@@ -221,8 +221,9 @@ fn fit(model: &mut ModelConfig, training: &mut TrainingConfig, minutes: f64) -> 
 
 /// Operations of one step for each image, by the direct algorithms.
 ///
-/// The generator runs forward twice and backward once, the discriminator forward three times and backward three times;
-/// a backward pass for data costs a forward pass, that for weights another.
+/// The generator runs forward once and backward once, the discriminator forward three times and backward three times;
+/// a backward pass for data costs a forward pass, that for weights another. (Losses that compare pairs take one more
+/// pass of both, penalties about twice as much.)
 pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
     let (device, key) = (Cpu::shared(), RandomKey::from_seed(0));
     let generator = model.generator(key, &device)?;
@@ -233,9 +234,9 @@ pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
         .transpose()?;
     let (images, generating) = trace(|| generator.forward(&latents, labels.as_ref(), Mode::Evaluate))?;
     let (_, judging) = trace(|| discriminator.forward(&images, labels.as_ref(), Mode::Evaluate))?;
-    // Generator: two forward passes, one for data, one for weights. Discriminator: three forward passes (real, fake,
-    // and for the generator), data and weights of the first two, data of the third.
-    Ok((4 * generating.flops() + 8 * judging.flops()) as f64)
+    // Generator: forward, data, weights. Discriminator: forward, data and weights of real and fake images, then
+    // forward and data for the generator.
+    Ok((3 * generating.flops() + 8 * judging.flops()) as f64)
 }
 
 #[cfg(test)]
@@ -260,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn three_minutes_of_pots_cost_half_a_billion_operations_an_image() {
+    fn three_minutes_of_pots_cost_some_half_a_billion_operations_an_image() {
         let choice = choose(None, None, IMAGES, Some(3.0)).unwrap();
         let operations = operations_per_image(&choice.model).unwrap();
-        assert!((0.3e9..=0.5e9).contains(&operations), "{operations}");
+        assert!((0.4e9..=0.6e9).contains(&operations), "{operations}");
     }
 
     #[test]
@@ -275,12 +276,11 @@ mod tests {
         assert!(width(3.0) < width(30.0), "{} {}", width(3.0), width(30.0));
     }
 
-    /// 147 GFLOP for a batch of 64 by the count of the peers' benchmark, which shares one generator pass between both
-    /// updates; without sharing it is a fifth more.
+    /// 147 GFLOP for a batch of 64 in the published count of this network's step.
     #[test]
     fn arithmetic_of_a_dcgan_is_what_others_count() {
         let model = ModelConfig::Dcgan(dcgan::Config::new(IMAGES));
         let giga = 64.0 * operations_per_image(&model).unwrap() / 1e9;
-        assert!((147.0..190.0).contains(&giga), "{giga}");
+        assert!((135.0..160.0).contains(&giga), "{giga}");
     }
 }

@@ -9,7 +9,6 @@ use super::{config::TrainingConfig, state::TrainState, state::adam_config};
 use crate::{
     augment,
     error::{Error, Result},
-    losses::Loss,
     regularizers,
 };
 
@@ -85,23 +84,33 @@ pub fn discriminator_step(
         let loss = discriminator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
         sum.add(&loss, state.discriminator.parameters())?;
     }
-    let gradients = reduce(sum.mean(batches.len())?)?;
+    update_discriminator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
+    state.progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
+    Ok(scalars)
+}
+
+fn update_discriminator(
+    state: &mut TrainState,
+    gradients: Vec<Tensor>,
+    scalars: &Scalars,
+    settings: Settings<'_>,
+    reduce: Reducer<'_>,
+) -> Result<()> {
+    let gradients = reduce(gradients)?;
+    let parameters = state.discriminator.parameters();
     check_finite(
         "discriminator",
-        state.discriminator.parameters(),
-        &scalars,
+        parameters,
+        scalars,
         &gradients,
         state.progress.images_seen,
     )?;
     state.discriminator_optimizer.config = adam_config(settings.training, settings.share);
-    state
-        .discriminator_optimizer
-        .step(state.discriminator.parameters(), gradients)?;
+    state.discriminator_optimizer.step(parameters, gradients)?;
     if settings.training.weight_clip > 0.0 {
-        regularizers::clip_weights(state.discriminator.parameters(), settings.training.weight_clip as f32)?;
+        regularizers::clip_weights(parameters, settings.training.weight_clip as f32)?;
     }
-    state.progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
-    Ok(scalars)
+    Ok(())
 }
 
 fn discriminator_loss(
@@ -143,7 +152,8 @@ fn discriminator_loss(
     }
     if training.gradient_penalty > 0.0 {
         let on_interpolates = |images: &Tensor| judge(images, &batch.labels, "interpolates");
-        let penalty = regularizers::gradient_penalty(&batch.images, &fakes.images, key.named("mix"), on_interpolates)?;
+        let penalty =
+            regularizers::gradient_penalty(&batch.images, &fake_images.detach(), key.named("mix"), on_interpolates)?;
         let penalty = penalty.mean_all()?;
         record(scalars, "gradient_penalty", &penalty)?;
         loss = loss.add(&penalty.mul_scalar(training.gradient_penalty as f32)?)?;
@@ -165,38 +175,77 @@ pub fn generator_step(
     for batch in batches {
         let key = state.progress.next_key();
         let fakes = make_fakes(state, key, batch)?;
-        let fake_logits = judge(
-            state,
-            settings,
-            key.named("fake"),
-            &fakes.images,
-            fakes.labels.as_ref(),
-            Mode::Frozen,
-        )?;
-        let real_logits = (settings.training.loss == Loss::Relativistic)
-            .then(|| {
-                no_grad(|| {
-                    let key = key.named("real");
-                    judge(state, settings, key, &batch.images, batch.labels.as_ref(), Mode::Frozen)
-                })
-            })
-            .transpose()?;
-        let loss = settings.training.loss.generator(&fake_logits, real_logits.as_ref())?;
-        record(&mut scalars, "generator_loss", &loss)?;
+        let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
         sum.add(&loss, state.generator.parameters())?;
     }
-    let gradients = reduce(sum.mean(batches.len())?)?;
-    check_finite(
-        "generator",
-        state.generator.parameters(),
-        &scalars,
-        &gradients,
-        state.progress.images_seen,
-    )?;
+    update_generator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
+    Ok(scalars)
+}
+
+fn generator_loss(
+    state: &TrainState,
+    batch: &Batch,
+    fakes: &Fakes,
+    settings: Settings<'_>,
+    key: RandomKey,
+    scalars: &mut Scalars,
+) -> Result<Tensor> {
+    let judge = |images: &Tensor, labels: &Option<Tensor>, part: &str| {
+        judge(state, settings, key.named(part), images, labels.as_ref(), Mode::Frozen)
+    };
+    let loss = settings.training.loss;
+    let fake_logits = judge(&fakes.images, &fakes.labels, "fake for generator")?;
+    let real_logits = loss
+        .needs_real_logits()
+        .then(|| no_grad(|| judge(&batch.images, &batch.labels, "real for generator")))
+        .transpose()?;
+    let loss = loss.generator(&fake_logits, real_logits.as_ref())?;
+    record(scalars, "generator_loss", &loss)?;
+    Ok(loss)
+}
+
+fn update_generator(
+    state: &mut TrainState,
+    gradients: Vec<Tensor>,
+    scalars: &Scalars,
+    settings: Settings<'_>,
+    reduce: Reducer<'_>,
+) -> Result<()> {
+    let gradients = reduce(gradients)?;
+    let parameters = state.generator.parameters();
+    check_finite("generator", parameters, scalars, &gradients, state.progress.images_seen)?;
     state.generator_optimizer.config = adam_config(settings.training, settings.share);
-    state
-        .generator_optimizer
-        .step(state.generator.parameters(), gradients)?;
+    Ok(state.generator_optimizer.step(parameters, gradients)?)
+}
+
+/// Whether one forward pass of the generator can serve both updates: one update each, of a batch in one part, by a
+/// loss that compares no pairs (those want fresh images for each update).
+pub fn can_share_fakes(training: &TrainingConfig) -> bool {
+    let one_each = training.discriminator_updates == 1 && training.generator_updates == 1;
+    one_each && training.accumulate == 1 && !training.loss.needs_real_logits()
+}
+
+/// One update of each network on the same fake images, as in DCGAN's own code: the generator runs forward once.
+pub fn joint_step(
+    state: &mut TrainState,
+    batch: &Batch,
+    settings: Settings<'_>,
+    reduce: Reducer<'_>,
+) -> Result<Scalars> {
+    let mut scalars = Scalars::new();
+    let key = state.progress.next_key();
+    let fakes = make_fakes(state, key, batch)?;
+
+    let mut sum = Gradients::default();
+    let loss = discriminator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
+    sum.add(&loss, state.discriminator.parameters())?;
+    update_discriminator(state, sum.mean(1)?, &scalars, settings, reduce)?;
+    state.progress.images_seen += batch.images.side(0) as u64;
+
+    let mut sum = Gradients::default();
+    let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
+    sum.add(&loss, state.generator.parameters())?;
+    update_generator(state, sum.mean(1)?, &scalars, settings, reduce)?;
     Ok(scalars)
 }
 

@@ -133,15 +133,21 @@ impl Trainer {
         let settings = Settings { training, share };
         let keep = |gradients| Ok(gradients);
         let before = self.state.progress.images_seen;
-        let mut scalars = Scalars::new();
-        for _ in 0..training.discriminator_updates {
-            let real = batches.next(training.accumulate, &mut self.state)?;
-            scalars.extend(steps::discriminator_step(&mut self.state, &real, settings, &keep)?);
-        }
-        for _ in 0..training.generator_updates {
-            let real = batches.next(training.accumulate, &mut self.state)?;
-            scalars.extend(steps::generator_step(&mut self.state, &real, settings, &keep)?);
-        }
+        let scalars = if steps::can_share_fakes(training) {
+            let real = batches.next(1, &mut self.state)?;
+            steps::joint_step(&mut self.state, &real[0], settings, &keep)?
+        } else {
+            let mut scalars = Scalars::new();
+            for _ in 0..training.discriminator_updates {
+                let real = batches.next(training.accumulate, &mut self.state)?;
+                scalars.extend(steps::discriminator_step(&mut self.state, &real, settings, &keep)?);
+            }
+            for _ in 0..training.generator_updates {
+                let real = batches.next(training.accumulate, &mut self.state)?;
+                scalars.extend(steps::generator_step(&mut self.state, &real, settings, &keep)?);
+            }
+            scalars
+        };
         steps::update_average(&self.state, self.state.progress.images_seen - before, settings)?;
         self.state.progress.steps += 1;
         self.state.progress.seconds = self.seconds();

@@ -1,0 +1,187 @@
+//! A run that was stopped, saved, loaded and continued ends in the same bytes as an unbroken one.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use gander::{
+    Error, Result,
+    models::ImageSpec,
+    train::{
+        Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint,
+        config::{DataConfig, DeviceConfig},
+        defaults,
+        state::PlanCorrection,
+        steps::Scalars,
+        trainer::Observer,
+    },
+};
+use gander_data::{
+    Dataset, OpenOptions,
+    pottery::{PictureSize, Pottery, PotteryConfig},
+};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Precision};
+
+/// Stops after some steps.
+struct StopAfter<'a> {
+    steps: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Observer for StopAfter<'_> {
+    fn stepped(&mut self, trainer: &Trainer, _scalars: &Scalars) -> Result<()> {
+        if trainer.state.progress.steps == self.steps {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn corrected(&mut self, _trainer: &Trainer, _correction: &PlanCorrection) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn pots() -> Arc<dyn Dataset> {
+    let config = PotteryConfig {
+        size: PictureSize::square(16),
+        len: 37,
+        ..PotteryConfig::default()
+    };
+    Arc::new(Pottery::new(config).unwrap())
+}
+
+fn config(family: &str, num_classes: usize) -> RunConfig {
+    let images = ImageSpec {
+        height_px: 16,
+        width_px: 16,
+        channels: 3,
+        num_classes,
+    };
+    let (model, mut training) = defaults::for_family(family, images).unwrap();
+    training.batch = 8;
+    training.accumulate = 2;
+    training.total_kimg = 0.096;
+    training.burn_in_kimg = 0.08;
+    RunConfig {
+        version: RunConfig::VERSION,
+        seed: 5,
+        data: DataConfig {
+            sources: Vec::new(),
+            flip: true,
+            pottery_images: 37,
+            open: OpenOptions::default(),
+        },
+        model,
+        training,
+        device: DeviceConfig {
+            threads: 2,
+            precision: Precision::F32,
+            isa: None,
+        },
+    }
+}
+
+fn device(threads: usize) -> DeviceRef {
+    Cpu::with_options(CpuOptions {
+        threads,
+        ..CpuOptions::default()
+    })
+    .unwrap()
+}
+
+/// Trains `state` until `steps` or the end, and saves the result.
+fn train(state: TrainState, config: &RunConfig, steps: u64, device: &DeviceRef, path: &Path) -> Outcome {
+    let stop = AtomicBool::new(false);
+    let mut trainer = Trainer::new(state, config.clone(), pots(), Budget::Images, device);
+    let outcome = trainer.run(&mut StopAfter { steps, stop: &stop }, &stop).unwrap();
+    // The time of day is no part of the promise.
+    trainer.state.progress.seconds = 0.0;
+    checkpoint::save(path, &trainer.state, config, "pots").unwrap();
+    outcome
+}
+
+#[test]
+fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for (family, num_classes) in [("dcgan", 5), ("sngan", 0), ("r3gan", 5), ("article", 0)] {
+        let config = config(family, num_classes);
+        let fresh = |device: &DeviceRef| TrainState::new(&config, device).unwrap();
+        let whole = device(1);
+        assert_eq!(
+            train(fresh(&whole), &config, u64::MAX, &whole, &path("unbroken")),
+            Outcome::Finished
+        );
+
+        // The first half on one thread, the second, in what could be another process, on three.
+        let first = device(1);
+        let middle = if family == "article" { 1 } else { 5 };
+        assert_eq!(
+            train(fresh(&first), &config, middle, &first, &path("half")),
+            Outcome::Stopped
+        );
+        let second = device(3);
+        let (header, tensors) = checkpoint::load(&path("half"), &second).unwrap();
+        assert_eq!(header.config, config);
+        let mut state = fresh(&second);
+        state.restore(&tensors, header.numbers).unwrap();
+        assert_eq!(
+            train(state, &config, u64::MAX, &second, &path("resumed")),
+            Outcome::Finished
+        );
+
+        let read = |name: &str| std::fs::read(path(name)).unwrap();
+        assert!(read("unbroken") == read("resumed"), "{family}: the files differ");
+        assert!(
+            read("half") != read("resumed"),
+            "{family}: nothing was learned after the resume"
+        );
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_names_the_tensor() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("checkpoint");
+    let device = device(1);
+    let config = config("dcgan", 0);
+    checkpoint::save(&path, &TrainState::new(&config, &device).unwrap(), &config, "pots").unwrap();
+    let (header, tensors) = checkpoint::load(&path, &device).unwrap();
+    let mut wider = config.clone();
+    let gander::models::ModelConfig::Dcgan(model) = &mut wider.model else {
+        panic!("not a dcgan")
+    };
+    model.width *= 2;
+    let error = TrainState::new(&wider, &device)
+        .unwrap()
+        .restore(&tensors, header.numbers)
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::WrongShape { name, .. } if name.starts_with("generator.")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_checkpoint_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("checkpoint");
+    std::fs::write(&path, b"not a checkpoint").unwrap();
+    assert!(matches!(checkpoint::load(&path, &device(1)), Err(Error::Formats(_))));
+    let device = device(1);
+    let config = config("dcgan", 0);
+    checkpoint::save(&path, &TrainState::new(&config, &device).unwrap(), &config, "pots").unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for len in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        assert!(
+            checkpoint::load(&path, &device).is_err(),
+            "{len} of {} bytes",
+            whole.len()
+        );
+    }
+}
