@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{
     chart, pictures, plot,
     story::Story,
-    text::{count, duration, escape, grouped, short, significant},
+    text::{count, duration, escape, grouped, prose, short, significant},
 };
 use crate::{
     error::Result,
@@ -190,25 +190,31 @@ fn diagnoses(story: &Story) -> String {
             Severity::Warning => ("warn", "warning"),
             Severity::Problem => ("bad", "problem"),
         };
-        let (name, advice) = (escape(&diagnosis.name), escape(&diagnosis.advice));
-        let at = grouped(diagnosis.images_seen);
+        let (name, advice) = (prose(&diagnosis.name), prose(&diagnosis.advice));
+        let at = moment(diagnosis.images_seen);
         let _ = writeln!(
             html,
-            "<li><strong class=\"{class}\">{word}</strong><div><b>{name}</b> <span class=\"aside\">after {at} \
-             images</span><p>{advice}</p></div></li>"
+            "<li><strong class=\"{class}\">{word}</strong><div><b>{name}</b> <span class=\"aside\">{at}</span><p>{advice}</p></div></li>"
         );
     }
     // A plan that is fitted to the clock changes often by little; the last changes say where it went.
     for (images_seen, what, why) in story.corrections.iter().rev().take(3) {
-        let (what, why, at) = (escape(what), escape(why), grouped(*images_seen));
+        let (what, why, at) = (prose(what), prose(why), moment(*images_seen));
         let _ = writeln!(
             html,
-            "<li><strong class=\"calm\">plan</strong><div><b>{what}</b> <span class=\"aside\">after {at} \
-             images</span><p>{why}</p></div></li>"
+            "<li><strong class=\"calm\">plan</strong><div><b>{what}</b> <span class=\"aside\">{at}</span><p>{why}</p></div></li>"
         );
     }
     html.push_str("</ul></section>\n");
     html
+}
+
+fn moment(images_seen: u64) -> String {
+    if images_seen == 0 {
+        "at the start".into()
+    } else {
+        format!("after {} images", grouped(images_seen))
+    }
 }
 
 fn scores(story: &Story) -> String {

@@ -16,6 +16,23 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Text that stands in HTML, what it has between backticks as code.
+pub(super) fn prose(text: &str) -> String {
+    let escaped = escape(text);
+    let parts: Vec<&str> = escaped.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped;
+    }
+    let tag = |(at, part): (usize, &&str)| {
+        if at % 2 == 1 {
+            format!("<code>{part}</code>")
+        } else {
+            (*part).to_owned()
+        }
+    };
+    parts.iter().enumerate().map(tag).collect()
+}
+
 /// A whole number with a comma at every thousand.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -51,7 +68,11 @@ pub(super) fn significant(number: f64) -> String {
         return "0".into();
     }
     if !(1e-3..1e6).contains(&size) {
-        return format!("{number:.2e}");
+        let text = format!("{number:.2e}");
+        return match text.split_once('e') {
+            Some((digits, power)) => format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.')),
+            None => text,
+        };
     }
     let before_point = size.log10().floor() as i32 + 1;
     let text = format!("{number:.*}", (3 - before_point).max(0) as usize);
@@ -98,17 +119,7 @@ mod tests {
         let numbers = [1.0, 0.5, 0.123_456, 28.25, 421.6, 0.0002, 1234.5, 9.999, f64::NAN].map(significant);
         assert_eq!(
             numbers,
-            [
-                "1",
-                "0.5",
-                "0.123",
-                "28.2",
-                "422",
-                "2.00e-4",
-                "1234",
-                "10",
-                "not finite"
-            ]
+            ["1", "0.5", "0.123", "28.2", "422", "2e-4", "1234", "10", "not finite"]
         );
     }
 
@@ -121,6 +132,12 @@ mod tests {
     #[test]
     fn no_character_opens_a_tag_or_ends_a_quote() {
         assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+    }
+
+    #[test]
+    fn backticks_in_pairs_are_code() {
+        assert_eq!(prose("a `b <c>` d"), "a <code>b &lt;c&gt;</code> d");
+        assert_eq!(prose("a ` b"), "a ` b");
     }
 
     #[test]
