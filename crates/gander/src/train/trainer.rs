@@ -226,7 +226,7 @@ struct Speed {
 impl Speed {
     /// How often the plan is compared with the clock.
     const EVERY: Duration = Duration::from_secs(5);
-    /// A plan that is off by less than this share of the time that is left is left alone.
+    /// A plan that is off by less than this share of the whole is left alone.
     const TOLERANCE: f64 = 0.02;
 
     fn new() -> Self {
@@ -255,7 +255,7 @@ impl Speed {
         let images_per_second = (progress.images_seen - images) as f64 / (progress.seconds - seconds).max(1e-9);
         let left = (budget - progress.seconds).max(0.0) * images_per_second;
         let planned = trainer.total_images().saturating_sub(progress.images_seen) as f64;
-        if !first_fit && (left - planned).abs() <= Self::TOLERANCE * left {
+        if !first_fit && (left - planned).abs() <= Self::TOLERANCE * trainer.total_images() as f64 {
             return None;
         }
         let total_kimg = (progress.images_seen as f64 + left).round() / 1000.0;
