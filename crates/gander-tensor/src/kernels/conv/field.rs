@@ -4,7 +4,7 @@
 //! is read anyway; after it no innermost loop knows of padding. Where nothing reaches over the edge and nothing is
 //! rounded, the source is used in place.
 
-use super::plan::{Block, Plan, Tap};
+use super::plan::{Block, Blocks, Plan, Tap};
 use crate::kernels::{
     Context,
     gemm::{Segment, Set, pack::copy_row},
@@ -23,6 +23,12 @@ pub(super) struct Field {
     /// Channels of a group, padded to whole units where asked for.
     pub(super) depth: usize,
     groups: usize,
+    /// All channels of a pixel lie together; else each group has a plane of its own.
+    dense: bool,
+    /// Bytes between pixels.
+    pixel: usize,
+    /// Bytes between groups: in planes, so that neighboring taps of a group are contiguous.
+    group: usize,
     source: [usize; 3],
     source_depth: usize,
     stride: [usize; 3],
@@ -39,10 +45,12 @@ pub(super) enum Layout {
     Channels,
     /// Products pair pixels; register tiles may read past the end.
     Pixels,
+    /// Groups have single channels and stay together.
+    Depthwise,
 }
 
 impl Field {
-    pub(super) fn new(plan: &Plan, set: &'static Set, box_sides: [usize; 3], layout: Layout) -> Self {
+    pub(super) fn new(plan: &Plan, set: &'static Set, blocks: &Blocks, layout: Layout) -> Self {
         let reach = plan.reach();
         let positions = plan.positions();
         let inside = (0..3).all(|axis| {
@@ -50,16 +58,20 @@ impl Field {
             let last = positions[axis].saturating_sub(1) * plan.stride[axis];
             low >= 0 && last as isize + high < plan.source[axis] as isize
         });
-        let in_place = inside && set.elements == 1 && layout == Layout::Channels;
+        let dense = plan.groups == 1 || layout == Layout::Depthwise;
+        let in_place = inside && set.elements == 1 && dense && layout != Layout::Pixels;
         let span = |axis: usize| {
             let (low, high) = reach[axis];
-            (box_sides[axis] - 1) * plan.stride[axis] + (high - low) as usize + 1
+            (blocks.count[axis] - 1) * plan.stride[axis] + (high - low) as usize + 1
         };
         let mut field = Self {
             in_place,
             set,
             depth: plan.depth(),
             groups: plan.groups,
+            dense,
+            pixel: 0,
+            group: 0,
             source: plan.source,
             source_depth: plan.depth(),
             stride: plan.stride,
@@ -77,26 +89,30 @@ impl Field {
                     .runs(taps)
                     .any(|run| !(run.len() * field.depth).is_multiple_of(set.elements))
             };
-            if field.groups > 1 || plan.phases.iter().any(|phase| odd(&phase.taps)) {
+            if plan.phases.iter().any(|phase| odd(&phase.taps)) {
                 field.depth = field.depth.next_multiple_of(set.elements);
             }
+        }
+        let channels = field.depth * 4 / set.elements;
+        if dense {
+            (field.pixel, field.group) = (plan.groups * channels, channels);
+        } else {
+            // Half a page more, so that groups do not fall into the same sets of the first-level cache.
+            let pixels = blocks.images * field.sides.iter().product::<usize>();
+            (field.pixel, field.group) = (channels, (pixels * channels).next_multiple_of(4096) + 2048);
         }
         field
     }
 
-    fn pixel_bytes(&self) -> usize {
-        self.groups * self.depth * 4 / self.set.elements
-    }
-
     /// Bytes of the channels before those of `group`.
     pub(super) fn group_bytes(&self, group: usize) -> usize {
-        group * self.depth * 4 / self.set.elements
+        group * self.group
     }
 
     /// Taps in runs that are contiguous in memory, none so long that it would fill a cache by itself.
     pub(super) fn runs<'a>(&self, taps: &'a [Tap]) -> impl Iterator<Item = &'a [Tap]> + use<'a> {
         const LONGEST: usize = 512;
-        let (depth, mergeable) = (self.depth, self.groups == 1);
+        let (depth, mergeable) = (self.depth, self.groups == 1 || !self.dense);
         let mut rest = taps;
         std::iter::from_fn(move || {
             let follows = |i: usize| {
@@ -115,7 +131,7 @@ impl Field {
         let [z, y, x] = [0, 1, 2].map(|axis| run[0].at[axis] - self.low[axis]);
         let pixels = (z * self.sides[1] as isize + y) * self.sides[2] as isize + x;
         Segment {
-            offset: pixels * self.pixel_bytes() as isize,
+            offset: pixels * self.pixel as isize,
             units: (run.len() * self.depth).div_ceil(self.set.elements),
         }
     }
@@ -130,7 +146,7 @@ impl Field {
         } else {
             (image, [0, 1, 2].map(|axis| q[axis] * self.stride[axis]))
         };
-        (((image * self.sides[0] + z) * self.sides[1] + y) * self.sides[2] + x) * self.pixel_bytes()
+        (((image * self.sides[0] + z) * self.sides[1] + y) * self.sides[2] + x) * self.pixel
     }
 
     /// The box in memory: copied, or `None` where the source serves.
@@ -138,26 +154,42 @@ impl Field {
         if self.in_place {
             return None;
         }
-        let row_bytes = self.sides[2] * self.pixel_bytes();
+        let row_bytes = self.sides[2] * self.pixel;
         let rows = block.images * self.sides[0] * self.sides[1];
-        let mut buffer = ctx.pool.take(rows * row_bytes + SLACK);
+        let planes = if self.dense { 1 } else { self.groups };
+        let end = (planes - 1) * self.group + rows * row_bytes;
+        let mut buffer = ctx.pool.take(end + SLACK);
         let bytes = buffer.bytes_mut();
+        let mut line = (!self.dense).then(|| ctx.pool.take(self.sides[2] * self.groups * self.pixel));
         for row in 0..rows {
             let (y, z, n) = (
                 row % self.sides[1],
                 row / self.sides[1] % self.sides[0],
                 row / self.sides[1] / self.sides[0],
             );
-            let to = &mut bytes[row * row_bytes..][..row_bytes];
-            match (self.inside(0, z, block), self.inside(1, y, block)) {
-                (Some(z), Some(y)) => {
-                    let line = ((block.image + n) * self.source[0] + z) * self.source[1] + y;
-                    self.copy_line(x, line, block, to);
+            let from = match (self.inside(0, z, block), self.inside(1, y, block)) {
+                (Some(z), Some(y)) => Some(((block.image + n) * self.source[0] + z) * self.source[1] + y),
+                _ => None,
+            };
+            let at = row * row_bytes;
+            match (from, &mut line) {
+                (Some(from), None) => self.copy_line(x, from, block, &mut bytes[at..at + row_bytes]),
+                (Some(from), Some(line)) => {
+                    self.copy_line(x, from, block, line.bytes_mut());
+                    for group in 0..self.groups {
+                        let to = &mut bytes[group * self.group + at..][..row_bytes];
+                        pick(
+                            &line.bytes()[group * self.pixel..],
+                            self.groups * self.pixel,
+                            self.pixel,
+                            to,
+                        );
+                    }
                 }
-                _ => to.fill(0),
+                (None, _) => (0..planes).for_each(|plane| bytes[plane * self.group + at..][..row_bytes].fill(0)),
             }
         }
-        bytes[rows * row_bytes..].fill(0);
+        bytes[end..].fill(0);
         Some(buffer)
     }
 
@@ -172,7 +204,7 @@ impl Field {
         let first = (block.first[2] * self.stride[2]) as isize + self.low[2];
         let start = (-first).clamp(0, self.sides[2] as isize) as usize;
         let end = (width - first).clamp(start as isize, self.sides[2] as isize) as usize;
-        let pixel = self.pixel_bytes();
+        let pixel = self.groups * self.depth * 4 / self.set.elements;
         to[..start * pixel].fill(0);
         to[end * pixel..].fill(0);
         if start == end {
@@ -194,5 +226,26 @@ impl Field {
             copy_row(self.set, from, to);
             rest.fill(0);
         }
+    }
+}
+
+/// Copies `len` bytes out of every `stride`.
+fn pick(from: &[u8], stride: usize, len: usize, to: &mut [u8]) {
+    /// Bytes that are copied without a call.
+    const AT_ONCE: usize = 32;
+    let pixels = from.chunks(stride).zip(to.chunks_exact_mut(len));
+    if len.is_multiple_of(AT_ONCE) {
+        for (from, to) in pixels {
+            for (from, to) in from
+                .as_chunks::<AT_ONCE>()
+                .0
+                .iter()
+                .zip(to.as_chunks_mut::<AT_ONCE>().0)
+            {
+                *to = *from;
+            }
+        }
+    } else {
+        pixels.for_each(|(from, to)| to.copy_from_slice(&from[..len]));
     }
 }

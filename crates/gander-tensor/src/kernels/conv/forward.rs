@@ -48,7 +48,8 @@ pub(super) fn run(
     let precision = if depthwise { Precision::F32 } else { ctx.precision };
     let set = Set::of(ctx.isa, precision);
     let blocks = Blocks::new(plan.batch, plan.positions(), positions_of_a_box(plan, set));
-    let field = Field::new(plan, set, blocks.count, Layout::Channels);
+    let layout = if depthwise { Layout::Depthwise } else { Layout::Channels };
+    let field = Field::new(plan, set, &blocks, layout);
     let phases: Vec<Prepared<'_>> = plan
         .phases
         .iter()

@@ -64,7 +64,8 @@ pub(super) fn run(ctx: &Context, plan: &Plan, x: &[f32], dy: &[f32], dw: &mut [f
     if blocks.len() == 0 || plan.batch == 0 {
         return dw.fill(0.0);
     }
-    let field = Field::new(plan, set, blocks.count, Layout::Pixels);
+    let layout = if depthwise { Layout::Depthwise } else { Layout::Pixels };
+    let field = Field::new(plan, set, &blocks, layout);
     let taps = &plan.phases[0].taps;
     let runs = if depthwise {
         taps.chunks(set.depthwise_outer.0).collect()
@@ -97,13 +98,13 @@ pub(super) fn run(ctx: &Context, plan: &Plan, x: &[f32], dy: &[f32], dw: &mut [f
         dy,
     };
 
-    let panel_parts = if lanes == Lanes::Sources {
-        1
-    } else {
-        job.panels.len().min(ENOUGH_TASKS)
-    };
+    // Chunks of pixels first, since every part of the panels needs all of its pixels' sources.
     let most = (PARTIAL_VALUES / dw.len().max(1)).max(1);
-    let chunks = ENOUGH_TASKS.div_ceil(panel_parts).min(most).min(blocks.len());
+    let chunks = ENOUGH_TASKS.min(most).min(blocks.len());
+    let panel_parts = match lanes {
+        Lanes::Sources => 1,
+        _ => ENOUGH_TASKS.div_ceil(chunks).min(job.panels.len()),
+    };
     let mut partial = (chunks > 1 || lanes == Lanes::Sources).then(|| ctx.pool.take(chunks * dw.len() * 4));
     let values = dw.len();
     let target = Shared::new(
@@ -182,9 +183,8 @@ impl Job<'_> {
     /// # Safety
     /// `dw` has room for the whole weight, and nobody else touches these columns.
     unsafe fn add_block(&self, block: &Block, panels: &[Panel], dw: *mut f32, resume: bool) {
-        let Some(x) = self.field.gather(self.ctx, self.x, block) else {
-            return;
-        };
+        let copied = self.field.gather(self.ctx, self.x, block);
+        let x = copied.as_ref().map_or(bytemuck::cast_slice(self.x), Buffer::bytes);
         let phase = &self.plan.phases[0];
         let (mut x_offsets, mut y_offsets) = (Vec::new(), Vec::new());
         for_each_position(block, phase.count, |image, q| {
@@ -194,9 +194,9 @@ impl Job<'_> {
         // SAFETY: the caller vouches for the result; the offsets are those of the box.
         unsafe {
             match self.lanes {
-                Lanes::Outputs => self.outputs(x.bytes(), &x_offsets, &y_offsets, panels, dw, resume),
-                Lanes::Sources => self.sources(x.bytes(), &x_offsets, &y_offsets, dw, resume),
-                Lanes::Channels => self.channels(x.bytes(), &x_offsets, &y_offsets, panels, dw, resume),
+                Lanes::Outputs => self.outputs(x, &x_offsets, &y_offsets, panels, dw, resume),
+                Lanes::Sources => self.sources(x, &x_offsets, &y_offsets, dw, resume),
+                Lanes::Channels => self.channels(x, &x_offsets, &y_offsets, panels, dw, resume),
             }
         }
     }
@@ -208,34 +208,21 @@ impl Job<'_> {
         let (depth, columns) = (self.plan.depth(), self.plan.target_channels);
         let dy = Right::new(self, ys, panels);
         let mut strip = Strip::new(self, steps);
-        // With groups, a strip holds the channels of several; without, neighboring taps too.
-        let together = if self.plan.groups > 1 {
-            (STRIP / depth).max(1)
-        } else {
-            1
-        };
         let mut first_row = 0;
         for run in &self.runs {
             let segment = self.field.segment(run);
-            for panels in panels.chunk_by(|a, b| self.group(a) / together == self.group(b) / together) {
-                let (low, high) = (self.group(&panels[0]), self.group(&panels[panels.len() - 1]));
-                let length = if together > 1 {
-                    (high + 1 - low) * depth
-                } else {
-                    run.len() * depth
-                };
+            let length = run.len() * depth;
+            for panels in panels.chunk_by(|a, b| a.a_shift == b.a_shift) {
                 for first in (0..length).step_by(STRIP) {
                     let count = STRIP.min(length - first);
-                    let from = self.field.group_bytes(low) + segment.offset as usize + first * 4 / self.set.elements;
+                    let from = panels[0].a_shift + segment.offset as usize + first * 4 / self.set.elements;
                     strip.fill(self, x, xs, from, count);
                     let (a, a_offsets) = strip.operand(x, xs, from);
+                    let c = dw.wrapping_add((first_row + first) * columns);
                     for panel in panels {
-                        let a = a.wrapping_add((self.group(panel) - low) * depth * 4);
-                        let rows = if together > 1 { depth } else { count };
-                        let c = dw.wrapping_add((first_row + if together > 1 { 0 } else { first }) * columns);
                         let mut row = 0;
-                        while row < rows {
-                            let (height, run) = self.set.outer(panel.registers, rows - row);
+                        while row < count {
+                            let (height, run) = self.set.outer(panel.registers, count - row);
                             let outer = Outer {
                                 a: a.wrapping_add(row * 4),
                                 a_offsets,
@@ -243,7 +230,7 @@ impl Job<'_> {
                                 b_offsets: &dy.offsets,
                                 c: c.wrapping_add(row * columns + panel.column),
                                 c_stride: columns,
-                                rows: height.min(rows - row),
+                                rows: height.min(count - row),
                                 columns: panel.columns,
                                 resume,
                             };
@@ -254,12 +241,8 @@ impl Job<'_> {
                     }
                 }
             }
-            first_row += run.len() * depth;
+            first_row += length;
         }
-    }
-
-    fn group(&self, panel: &Panel) -> usize {
-        panel.column / self.plan.width()
     }
 
     /// The same with source channels along the lanes; the result is `[outputs, taps, channels]`.
