@@ -51,7 +51,7 @@ fn pots() -> Arc<dyn Dataset> {
         len: 37,
         ..PotteryConfig::default()
     };
-    Arc::new(Pottery::new(config).unwrap())
+    Arc::new(Pottery::new(config).expect("a small run works"))
 }
 
 fn config(family: &str, num_classes: usize) -> RunConfig {
@@ -61,7 +61,7 @@ fn config(family: &str, num_classes: usize) -> RunConfig {
         channels: 3,
         num_classes,
     };
-    let (model, mut training) = defaults::for_family(family, images).unwrap();
+    let (model, mut training) = defaults::for_family(family, images).expect("a small run works");
     training.batch = 8;
     training.accumulate = 2;
     training.total_kimg = 0.096;
@@ -90,17 +90,19 @@ fn device(threads: usize) -> DeviceRef {
         threads,
         ..CpuOptions::default()
     })
-    .unwrap()
+    .expect("a small run works")
 }
 
 /// Trains `state` until `steps` or the end, and saves the result.
 fn train(state: TrainState, config: &RunConfig, steps: u64, device: &DeviceRef, path: &Path) -> Outcome {
     let stop = AtomicBool::new(false);
     let mut trainer = Trainer::new(state, config.clone(), pots(), Budget::Images, device);
-    let outcome = trainer.run(&mut StopAfter { steps, stop: &stop }, &stop).unwrap();
+    let outcome = trainer
+        .run(&mut StopAfter { steps, stop: &stop }, &stop)
+        .expect("a small run works");
     // The time of day is no part of the promise.
     trainer.state.progress.seconds = 0.0;
-    checkpoint::save(path, &trainer.state, config, "pots").unwrap();
+    checkpoint::save(path, &trainer.state, config, "pots").expect("a small run works");
     outcome
 }
 
