@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 // A body is compiled for each instruction set; what is not inlined into it would be compiled for none of them.
 #![allow(clippy::inline_always)]
+// Arrays of vectors are registers where such a body is inlined; a reference would send them through memory.
+#![allow(clippy::large_types_passed_by_value)]
 
 pub(crate) mod conv;
 pub(crate) mod elementwise;

@@ -17,7 +17,7 @@ mod planning;
 mod recording;
 mod running;
 
-pub use planning::{Planned, plan, plan_resume};
+pub use planning::{Planned, REQUESTED_MULTIPLE, plan, plan_resume};
 pub use running::train;
 
 /// What a user asks for. What is `None` Gander chooses.

@@ -52,7 +52,7 @@ pub(super) struct Data {
 }
 
 /// Sides that are asked for are multiples of this: the networks halve the resolution at least twice.
-const REQUESTED_MULTIPLE: usize = 4;
+pub const REQUESTED_MULTIPLE: usize = 4;
 
 /// The share of `--minutes` that writing the results at the end may take.
 const MINUTES_FOR_TRAINING: f64 = 0.985;
