@@ -3,6 +3,7 @@
 //! [`plan`] says which products there are, [`field`] brings the source of some of them together, [`forward`] and
 //! [`weight_grad`] drive the register tiles of [`super::gemm`] over them.
 
+mod border;
 mod field;
 mod forward;
 mod plan;
@@ -13,8 +14,11 @@ mod weight_grad;
 use forward::Reduce;
 use plan::Plan;
 
-use super::Context;
-use crate::{Activation, ops::conv::ConvGeometry};
+use super::{Context, gemm::matmul};
+use crate::{
+    Activation,
+    ops::{conv::ConvGeometry, matmul::MatmulGeometry},
+};
 
 /// `y = act(conv(x, w) + bias)`
 pub(crate) fn conv(
@@ -28,6 +32,9 @@ pub(crate) fn conv(
 ) {
     check(g, x, w, y);
     assert!(bias.is_none_or(|bias| bias.len() == g.out_channels));
+    if let Some(product) = as_product(g) {
+        return matmul(ctx, &product, x, w, bias, act, y);
+    }
     forward::run(ctx, &Plan::forward(g), (x, w, Reduce::Middle), bias, act, y);
 }
 
@@ -49,13 +56,55 @@ pub(crate) fn conv_input_grad_fused(
 ) {
     check(g, dx, w, dy);
     assert!(bias.is_none_or(|bias| bias.len() == g.in_channels));
+    if let Some(MatmulGeometry { m, k, n, .. }) = as_product(g) {
+        let product = MatmulGeometry {
+            m,
+            k: n,
+            n: k,
+            transpose_b: true,
+            ..PRODUCT
+        };
+        let repeated = bias.map(|bias| bias.repeat(k / g.in_channels));
+        return matmul(ctx, &product, dy, w, repeated.as_deref(), act, dx);
+    }
     forward::run(ctx, &Plan::backward(g), (dy, w, Reduce::Last), bias, act, dx);
 }
 
 /// The gradient for the weight.
 pub(crate) fn conv_weight_grad(ctx: &Context, g: &ConvGeometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     check(g, x, dw, dy);
+    if let Some(MatmulGeometry { m, k, n, .. }) = as_product(g) {
+        let product = MatmulGeometry {
+            m: k,
+            k: m,
+            n,
+            transpose_a: true,
+            ..PRODUCT
+        };
+        return matmul(ctx, &product, x, dy, None, Activation::Identity, dw);
+    }
     weight_grad::run(ctx, &Plan::forward(g), x, dy, dw);
+}
+
+const PRODUCT: MatmulGeometry = MatmulGeometry {
+    batch: 1,
+    m: 0,
+    k: 0,
+    n: 0,
+    transpose_a: false,
+    transpose_b: false,
+    shared_b: true,
+};
+
+/// A convolution whose kernel covers its whole input is a product of matrices, each image a row.
+fn as_product(g: &ConvGeometry) -> Option<MatmulGeometry> {
+    let covers = g.groups == 1 && g.kernel == g.input && g.output == [1; 3] && g.padding == [0; 3];
+    covers.then(|| MatmulGeometry {
+        m: g.batch,
+        k: g.kernel.iter().product::<usize>() * g.in_channels,
+        n: g.out_channels,
+        ..PRODUCT
+    })
 }
 
 fn check(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {

@@ -35,6 +35,8 @@ pub(super) struct Segment {
     pub(super) offset: isize,
     /// Length.
     pub(super) units: usize,
+    /// Where its part of a packed panel begins, in rows of the panel's registers.
+    pub(super) row: usize,
 }
 
 /// What follows the last addition.
@@ -50,7 +52,7 @@ pub(super) struct Tile<'a> {
     pub(super) segments: &'a [Segment],
     /// Starts of the left rows.
     pub(super) a: [*const u8; MAX_ROWS],
-    /// The packed panel at the first segment.
+    /// The packed panel.
     pub(super) b: *const u8,
     /// Starts of the result's rows.
     pub(super) c: [*mut f32; MAX_ROWS],
@@ -150,6 +152,23 @@ impl Set {
     /// The loop for `rows` rows, or for the first of them where there are more than a tile has.
     fn tile(&self, registers: usize, rows: usize) -> (usize, TileLoop) {
         fitting(self.tiles[registers - 1], rows)
+    }
+
+    /// Rows that are computed for `rows` rows of `columns` columns, those beyond the last one included.
+    pub(super) fn computed_rows(&self, kind: drive::Kind, columns: usize, rows: usize) -> usize {
+        let registers = columns.div_ceil(self.lanes).clamp(1, self.widest());
+        let (mut left, mut computed) = (rows, 0);
+        while left > 0 {
+            let height = match kind {
+                drive::Kind::Tile => self.tile(registers, left).0,
+                drive::Kind::Dot => self.dots[columns - 1].0,
+                drive::Kind::Depthwise => self.depthwise.0,
+            };
+            // Two rows are the least that hide the time of a multiply-add.
+            computed += height.max(2);
+            left -= height.min(left);
+        }
+        computed
     }
 
     /// The same for sums of outer products.

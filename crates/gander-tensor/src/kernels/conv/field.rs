@@ -7,7 +7,7 @@
 use super::plan::{Block, Blocks, Plan, Tap};
 use crate::kernels::{
     Context,
-    gemm::{Segment, Set, pack::copy_row},
+    gemm::{Segment, Set, drive::Kind, pack::copy_row},
     memory::Buffer,
 };
 
@@ -133,7 +133,41 @@ impl Field {
         Segment {
             offset: pixels * self.pixel as isize,
             units: (run.len() * self.depth).div_ceil(self.set.elements),
+            row: 0,
         }
+    }
+
+    /// The runs of `taps`, in the order of the packed weights, without taps at a run's ends that are not kept.
+    pub(super) fn segments(&self, set: &Set, kind: Kind, taps: &[Tap], keep: impl Fn(&Tap) -> bool) -> Vec<Segment> {
+        let mut segments = Vec::new();
+        let mut row = 0;
+        for run in self.runs(taps) {
+            let whole = self.segment(run);
+            // A cut must fall between units, or between registers where those run along the reduction.
+            let unit = if kind == Kind::Dot {
+                set.elements * set.lanes
+            } else {
+                set.elements
+            };
+            let kept = if self.depth.is_multiple_of(unit) {
+                let first = run.iter().position(&keep).unwrap_or(run.len());
+                first..run.iter().rposition(&keep).map_or(first, |last| last + 1)
+            } else {
+                0..if run.iter().any(&keep) { run.len() } else { 0 }
+            };
+            if !kept.is_empty() {
+                segments.push(Segment {
+                    row: row + kept.start * self.depth / unit,
+                    ..self.segment(&run[kept])
+                });
+            }
+            row += match kind {
+                Kind::Tile => whole.units,
+                Kind::Dot => whole.units.div_ceil(set.lanes),
+                Kind::Depthwise => 1,
+            };
+        }
+        segments
     }
 
     /// Bytes from the field's start to the position `q` of an image, both counted from the box.

@@ -1,6 +1,7 @@
 //! Convolutions and their input gradients: boxes of positions times packed weights.
 
 use super::{
+    border,
     field::{Field, Layout},
     plan::{Block, Blocks, Phase, Plan},
 };
@@ -9,7 +10,7 @@ use crate::{
     kernels::{
         Context,
         gemm::{
-            self, Segment, Set,
+            self, Set,
             drive::{self, Kind, Panel, Right, Rows},
             pack::{self, Shared, Source, ZERO_ROW},
         },
@@ -30,7 +31,7 @@ pub(super) enum Reduce {
 /// A phase with its weights packed.
 struct Prepared<'a> {
     phase: &'a Phase,
-    segments: Vec<Segment>,
+    kind: Kind,
     panels: Vec<Panel>,
     packed: Buffer,
 }
@@ -58,7 +59,7 @@ pub(super) fn run(
     let Some(panels) = phases.first().map(|phase| phase.panels.len()) else {
         return;
     };
-    let parts = drive::parts(blocks.len(), panels);
+    let parts = drive::parts(ctx.threads.threads(), blocks.len(), panels);
     let target = Shared::new(target);
     ctx.threads.for_each(blocks.len() * parts, |task| {
         let block = blocks.get(task / parts);
@@ -69,39 +70,41 @@ pub(super) fn run(
             .map_or(source.as_ptr().cast(), |copied| copied.bytes().as_ptr());
         let (mut a_offsets, mut c_offsets) = (Vec::new(), Vec::new());
         for prepared in &phases {
-            a_offsets.clear();
-            c_offsets.clear();
-            for_each_position(&block, prepared.phase.count, |image, q| {
-                a_offsets.push(field.position(&block, image, q));
-                c_offsets.push(target_offset(plan, prepared.phase, &block, image, q));
-            });
-            let rows = Rows {
-                a,
-                a_offsets: &a_offsets,
-                c: target.get(),
-                c_offsets: &c_offsets,
-            };
-            let right = Right {
-                kind: kind(plan, set, &prepared.segments, depthwise),
-                panels: &prepared.panels[range.clone()],
-                packed: prepared.packed.bytes().as_ptr(),
-                segments: &prepared.segments,
-            };
-            // SAFETY: the field holds every tap of every position in the box with all channels, and each position
-            // and panel of the target belongs to this task alone.
-            unsafe {
-                drive::multiply(set, &rows, &right, bias, act);
-                drive::finish_rows(ctx.isa, &rows, &right, act);
+            for class in border::classes(plan, prepared.phase, &field, set, prepared.kind, &block) {
+                a_offsets.clear();
+                c_offsets.clear();
+                for_each_position(block.images, &class.positions, |image, q| {
+                    a_offsets.push(field.position(&block, image, q));
+                    c_offsets.push(target_offset(plan, prepared.phase, &block, image, q));
+                });
+                let rows = Rows {
+                    a,
+                    a_offsets: &a_offsets,
+                    c: target.get(),
+                    c_offsets: &c_offsets,
+                };
+                let right = Right {
+                    kind: prepared.kind,
+                    panels: &prepared.panels[range.clone()],
+                    packed: prepared.packed.bytes().as_ptr(),
+                    segments: &class.segments,
+                };
+                // SAFETY: the field holds every tap of every position in the box with all channels, and each
+                // position and panel of the target belongs to this task alone.
+                unsafe {
+                    drive::multiply(set, &rows, &right, bias, act);
+                    drive::finish_rows(ctx.isa, &rows, &right, act);
+                }
             }
         }
     });
 }
 
-fn kind(plan: &Plan, set: &Set, segments: &[Segment], depthwise: bool) -> Kind {
-    let long = segments.iter().all(|segment| segment.units >= set.lanes) && !segments.is_empty();
+fn kind(plan: &Plan, set: &Set, lengths: impl Iterator<Item = usize>, depthwise: bool) -> Kind {
+    let shortest = lengths.min().unwrap_or(0);
     if depthwise {
         Kind::Depthwise
-    } else if plan.width() <= gemm::MAX_OUTS && long {
+    } else if plan.width() <= gemm::MAX_OUTS && shortest >= set.lanes {
         Kind::Dot
     } else {
         Kind::Tile
@@ -124,9 +127,9 @@ fn prepare<'a>(
     depthwise: bool,
 ) -> Prepared<'a> {
     let (depth, width) = (plan.depth(), plan.width());
-    let runs: Vec<_> = field.runs(&phase.taps).collect();
-    let segments: Vec<Segment> = runs.iter().map(|run| field.segment(run)).collect();
-    let kind = kind(plan, set, &segments, depthwise);
+    let lengths = field.runs(&phase.taps).map(|run| field.segment(run).units);
+    let kind = kind(plan, set, lengths, depthwise);
+    let segments = field.segments(set, kind, &phase.taps, |_| true);
     let (groups, columns) = if depthwise {
         (1, plan.groups)
     } else {
@@ -162,19 +165,18 @@ fn prepare<'a>(
     let packed = pack::pack(ctx, set, kind, &panels, bytes, &segments, &source);
     Prepared {
         phase,
-        segments,
+        kind,
         panels,
         packed,
     }
 }
 
-/// Visits the positions of a box that a phase with `count` targets has.
-pub(super) fn for_each_position(block: &Block, count: [usize; 3], mut visit: impl FnMut(usize, [usize; 3])) {
-    let end = [0, 1, 2].map(|axis| block.count[axis].min(count[axis].saturating_sub(block.first[axis])));
-    for image in 0..block.images {
-        for z in 0..end[0] {
-            for y in 0..end[1] {
-                for x in 0..end[2] {
+/// Visits all images and positions, images slowest.
+fn for_each_position(images: usize, positions: &[Vec<usize>; 3], mut visit: impl FnMut(usize, [usize; 3])) {
+    for image in 0..images {
+        for &z in &positions[0] {
+            for &y in &positions[1] {
+                for &x in &positions[2] {
                     visit(image, [z, y, x]);
                 }
             }

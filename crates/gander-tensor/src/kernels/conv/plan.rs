@@ -115,6 +115,11 @@ impl Plan {
         })
     }
 
+    /// Whether a tap of the position `q` lies within the source.
+    pub(super) fn meets(&self, axis: usize, q: usize, at: isize) -> bool {
+        (0..self.source[axis] as isize).contains(&((q * self.stride[axis]) as isize + at))
+    }
+
     /// Number of `q` positions along each axis: those of the largest phase.
     pub(super) fn positions(&self) -> [usize; 3] {
         [0, 1, 2].map(|axis| self.phases.iter().map(|phase| phase.count[axis]).max().unwrap_or(0))

@@ -5,7 +5,7 @@
 
 use super::{
     field::{Field, Layout},
-    forward::{for_each_position, target_offset},
+    forward::target_offset,
     plan::{Block, Blocks, Plan, Tap},
 };
 use crate::kernels::{
@@ -187,10 +187,16 @@ impl Job<'_> {
         let x = copied.as_ref().map_or(bytemuck::cast_slice(self.x), Buffer::bytes);
         let phase = &self.plan.phases[0];
         let (mut x_offsets, mut y_offsets) = (Vec::new(), Vec::new());
-        for_each_position(block, phase.count, |image, q| {
-            x_offsets.push(self.field.position(block, image, q));
-            y_offsets.push(target_offset(self.plan, phase, block, image, q));
-        });
+        for image in 0..block.images {
+            for z in 0..block.count[0] {
+                for y in 0..block.count[1] {
+                    for x in 0..block.count[2] {
+                        x_offsets.push(self.field.position(block, image, [z, y, x]));
+                        y_offsets.push(target_offset(self.plan, phase, block, image, [z, y, x]));
+                    }
+                }
+            }
+        }
         // SAFETY: the caller vouches for the result; the offsets are those of the box.
         unsafe {
             match self.lanes {

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 use super::{
     Depthwise, Outer, Set, Tile,
-    micro::{self, Vector},
+    micro::{self, SUMS, Vector},
 };
 
 pub(super) static F32: Set = Set {
@@ -85,13 +85,15 @@ impl Vector for Float {
         }
     }
     #[inline(always)]
-    unsafe fn sum(v: __m256) -> f32 {
-        // SAFETY: AVX2 is there in the callers below.
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-        }
+    unsafe fn sums(v: [__m256; SUMS]) -> [f32; SUMS] {
+        v.map(|v| {
+            // SAFETY: AVX2 is there in the callers below.
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        })
     }
 }
 

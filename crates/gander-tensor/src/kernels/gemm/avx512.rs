@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 use super::{
     Depthwise, Outer, Rounding, Set, Tile, convert,
-    micro::{self, Vector},
+    micro::{self, SUMS, Vector},
 };
 
 /// Tables of a set: rows of each width, ascending, so that the smallest that fits is found first.
@@ -28,7 +28,7 @@ pub(super) static F32: Set = Set {
         &[(4, outer::<4, 3>), (8, outer::<8, 3>)],
         &[(1, outer::<1, 4>), (3, outer::<3, 4>), (6, outer::<6, 4>)],
     ],
-    dots: &[(6, dot::<6, 1>), (6, dot::<6, 2>), (6, dot::<6, 3>), (6, dot::<6, 4>)],
+    dots: &[(8, dot::<8, 1>), (8, dot::<8, 2>), (5, dot::<5, 3>), (4, dot::<4, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
     rounding: None,
@@ -59,10 +59,10 @@ pub(super) static BF16: Set = Set {
         ],
     ],
     dots: &[
-        (6, dot_bf16::<6, 1>),
-        (6, dot_bf16::<6, 2>),
-        (6, dot_bf16::<6, 3>),
-        (6, dot_bf16::<6, 4>),
+        (8, dot_bf16::<8, 1>),
+        (8, dot_bf16::<8, 2>),
+        (5, dot_bf16::<5, 3>),
+        (4, dot_bf16::<4, 4>),
     ],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
@@ -127,9 +127,9 @@ macro_rules! registers {
             }
         }
         #[inline(always)]
-        unsafe fn sum(v: __m512) -> f32 {
+        unsafe fn sums(v: [__m512; SUMS]) -> [f32; SUMS] {
             // SAFETY: AVX-512 is there in the callers below.
-            unsafe { _mm512_reduce_add_ps(v) }
+            unsafe { sums(&v) }
         }
     };
 }
@@ -158,6 +158,29 @@ impl Vector for Brain {
             )
         }
     }
+}
+
+/// Sums over lanes, halving the registers at each of four steps.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sums(v: &[__m512; SUMS]) -> [f32; SUMS] {
+    let mut four = [_mm512_setzero_ps(); 4];
+    for (four, v) in four.iter_mut().zip(v.as_chunks::<4>().0) {
+        // Within 128 bits: two lanes of each of two registers, then one of each of four.
+        let two =
+            |a: __m512, b: __m512| _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+        let (ab, cd) = (two(v[0], v[1]), two(v[2], v[3]));
+        let low = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+        let high = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+        *four = _mm512_add_ps(low, high);
+    }
+    let halves = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+    let (p, q) = (halves(four[0], four[1]), halves(four[2], four[3]));
+    let all = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(p, q), _mm512_shuffle_f32x4::<0xdd>(p, q));
+    let mut sums = [0.0; SUMS];
+    // SAFETY: sixteen values.
+    unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), all) }
+    sums
 }
 
 #[inline(always)]

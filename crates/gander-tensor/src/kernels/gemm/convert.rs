@@ -137,7 +137,7 @@ pub(super) unsafe fn transpose(from: *const f32, stride: usize, to: *mut u32, wi
         *register = unsafe { _mm512_loadu_epi32(from.add(column * stride).cast()) };
     }
     // SAFETY: the caller vouches for it.
-    unsafe { store_transposed(columns, to, width) }
+    unsafe { store_transposed(&columns, to, width) }
 }
 
 /// Sixteen columns of thirty-two values, `stride` apart, as sixteen rows of units of two, `width` apart.
@@ -152,15 +152,15 @@ pub(super) unsafe fn transpose_rounded(from: *const f32, stride: usize, to: *mut
         *register = unsafe { load_rounded(from.add(column * stride), 32) };
     }
     // SAFETY: the caller vouches for it.
-    unsafe { store_transposed(columns, to, width) }
+    unsafe { store_transposed(&columns, to, width) }
 }
 
 /// # Safety
 /// `to` has room for sixteen rows, `width` apart.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn store_transposed(r: [__m512i; BLOCK], to: *mut u32, width: usize) {
-    let mut a = r;
+unsafe fn store_transposed(r: &[__m512i; BLOCK], to: *mut u32, width: usize) {
+    let mut a = *r;
     // Pairs, then fours, within 128 bits; then 128-bit lanes.
     for i in (0..BLOCK).step_by(2) {
         a[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);

@@ -125,21 +125,19 @@ pub(crate) unsafe fn multiply(
 ) {
     for panel in right.panels {
         let bias = bias.map_or(std::ptr::null(), |bias| bias[panel.column..][..panel.columns].as_ptr());
-        let mut packed = panel.packed;
         let mut first = 0;
         loop {
             let end = block_end(set, right, panel, first);
             let tile = Tile {
                 segments: &right.segments[first..end],
                 a: [std::ptr::null(); MAX_ROWS],
-                b: right.packed.wrapping_add(packed),
+                b: right.packed.wrapping_add(panel.packed),
                 c: [std::ptr::null_mut(); MAX_ROWS],
                 rows: 0,
                 columns: panel.columns,
                 resume: first > 0,
                 finish: (end == right.segments.len()).then_some(Finish { bias, activation }),
             };
-            packed += packed_bytes(set, right.kind, panel.registers, tile.segments);
             // SAFETY: what the caller vouches for is what a tile needs.
             unsafe { tiles(set, rows, right.kind, panel, tile) }
             first = end;
@@ -227,10 +225,13 @@ impl Kernel for Squash<'_> {
     }
 }
 
-/// How many parts the panels are cut into, so that there is work for many threads: a function of shapes alone.
-pub(crate) fn parts(blocks: usize, panels: usize) -> usize {
-    const ENOUGH_TASKS: usize = 16;
-    ENOUGH_TASKS.div_ceil(blocks.max(1)).clamp(1, panels.max(1))
+/// How many parts the panels are cut into, so that there is work for all threads. Results do not depend on it, since
+/// every column of the result is computed by itself.
+pub(crate) fn parts(threads: usize, blocks: usize, panels: usize) -> usize {
+    const TASKS_A_THREAD: usize = 4;
+    (threads * TASKS_A_THREAD)
+        .div_ceil(blocks.max(1))
+        .clamp(1, panels.max(1))
 }
 
 /// The part of `0..len` that is the `i`-th of `parts`.

@@ -67,6 +67,7 @@ fn products(
         .map(|first| Segment {
             offset: first as isize * 4,
             units: SEGMENT_UNITS.min(units - first),
+            row: if kind == Kind::Dot { first / set.lanes } else { first },
         })
         .collect();
 
@@ -96,7 +97,7 @@ fn products(
     let height = block_rows(units).min(g.m.next_multiple_of(24));
     let blocks = g.m.div_ceil(height);
     let columns_panels = all_panels.len() / rights;
-    let parts = parts(g.batch * blocks, columns_panels);
+    let parts = parts(ctx.threads.threads(), g.batch * blocks, columns_panels);
     let in_place = set.elements == 1 && !g.transpose_a;
     let target = Shared::new(c);
     ctx.threads.for_each(g.batch * blocks * parts, |task| {

@@ -12,6 +12,9 @@
 use super::{Depthwise, Finish, MAX_OUTS, Outer, Tile};
 use crate::Activation;
 
+/// Registers whose lanes are summed together.
+pub(super) const SUMS: usize = 16;
+
 /// A register of float32 sums, and of units of the operands.
 pub(super) trait Vector {
     type V: Copy;
@@ -33,8 +36,8 @@ pub(super) trait Vector {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where it is positive or not a number, else `slope · v`.
     unsafe fn leaky(v: Self::V, slope: f32) -> Self::V;
-    /// The sum over lanes, in a fixed order.
-    unsafe fn sum(v: Self::V) -> f32;
+    /// The sums over the lanes of each register, in a fixed order.
+    unsafe fn sums(v: [Self::V; SUMS]) -> [f32; SUMS];
 }
 
 #[inline(always)]
@@ -145,8 +148,8 @@ pub(super) unsafe fn tile<S: Vector, const MR: usize, const NV: usize>(t: &Tile<
         if t.resume {
             resume::<S, MR, NV>(&mut acc, c, t.rows, t.columns);
         }
-        let mut b = t.b;
         for segment in t.segments {
+            let mut b = t.b.add(segment.row * NV * S::LANES * 4);
             let mut a = [std::ptr::null::<u8>(); MR];
             for r in 0..MR {
                 a[r] = t.a[r].wrapping_offset(segment.offset);
@@ -208,11 +211,12 @@ pub(super) unsafe fn outer<S: Vector, const MR: usize, const NV: usize>(o: &Oute
 /// The panel holds, for each register of each segment, one register for each column, padded with zeros.
 #[inline(always)]
 pub(super) unsafe fn dot<S: Vector, const MR: usize, const OUTS: usize>(t: &Tile<'_>) {
+    const { assert!(MR * OUTS <= SUMS && OUTS <= MAX_OUTS) }
     // SAFETY: as for `tile`, with a panel of `OUTS` registers for each started register of a segment.
     unsafe {
         let mut acc = [[S::zero(); OUTS]; MR];
-        let mut b = t.b;
         for segment in t.segments {
+            let mut b = t.b.add(segment.row * OUTS * S::LANES * 4);
             let mut a = [std::ptr::null::<u8>(); MR];
             for r in 0..MR {
                 a[r] = t.a[r].wrapping_offset(segment.offset);
@@ -238,10 +242,9 @@ pub(super) unsafe fn dot<S: Vector, const MR: usize, const OUTS: usize>(t: &Tile
                         acc[r][o] = S::fma(left, S::load(b.add(o * S::LANES * 4)), acc[r][o]);
                     }
                 }
-                b = b.add(OUTS * S::LANES * 4);
             }
         }
-        let mut bias = [0.0; MAX_OUTS];
+        let mut bias = [0.0; OUTS];
         let mut negative = 1.0;
         if let Some(f) = &t.finish {
             if !f.bias.is_null() {
@@ -251,10 +254,17 @@ pub(super) unsafe fn dot<S: Vector, const MR: usize, const OUTS: usize>(t: &Tile
             }
             negative = slope(f.activation).unwrap_or(1.0);
         }
+        let mut wide = [S::zero(); SUMS];
+        for r in 0..MR {
+            for o in 0..OUTS {
+                wide[r * OUTS + o] = acc[r][o];
+            }
+        }
+        let sums = S::sums(wide);
         for r in 0..MR {
             if r < t.rows {
                 for o in 0..OUTS {
-                    let sum = S::sum(acc[r][o]) + bias[o];
+                    let sum = sums[r * OUTS + o] + bias[o];
                     *t.c[r].add(o) = if sum < 0.0 { sum * negative } else { sum };
                 }
             }
@@ -269,8 +279,8 @@ pub(super) unsafe fn depthwise<S: Vector, const MR: usize, const NV: usize>(t: &
     unsafe {
         let c: &[*mut f32; MR] = &*t.c.as_ptr().cast();
         let mut acc = [[S::zero(); NV]; MR];
-        let mut b = t.b;
         for segment in t.segments {
+            let b = t.b.add(segment.row * NV * S::LANES * 4);
             for v in 0..NV {
                 let columns = t.columns.saturating_sub(v * S::LANES);
                 let weight = S::load(b.add(v * S::LANES * 4));
@@ -279,7 +289,6 @@ pub(super) unsafe fn depthwise<S: Vector, const MR: usize, const NV: usize>(t: &
                     acc[r][v] = S::fma(load_columns::<S>(from, columns), weight, acc[r][v]);
                 }
             }
-            b = b.add(NV * S::LANES * 4);
         }
         if let Some(f) = &t.finish {
             finish::<S, MR, NV>(&mut acc, f, t.columns);

@@ -2,7 +2,7 @@
 
 use super::{
     Depthwise, Outer, Set, Tile,
-    micro::{self, Vector},
+    micro::{self, SUMS, Vector},
 };
 
 /// Few registers, and a product and a sum in two steps, since a fused one would be a call into the C library.
@@ -123,8 +123,8 @@ impl<const FUSED: bool> Vector for Float<FUSED> {
         v.map(|value| if value < 0.0 { value * slope } else { value })
     }
     #[inline(always)]
-    unsafe fn sum(v: [f32; 8]) -> f32 {
-        ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+    unsafe fn sums(v: [[f32; 8]; SUMS]) -> [f32; SUMS] {
+        v.map(|v| ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])))
     }
 }
 
