@@ -14,7 +14,10 @@ mod weight_grad;
 use forward::Reduce;
 use plan::Plan;
 
-use super::{Context, gemm::matmul};
+use super::{
+    Context,
+    gemm::{MAX_OUTS, matmul},
+};
 use crate::{
     Activation,
     ops::{conv::ConvGeometry, matmul::MatmulGeometry},
@@ -73,7 +76,9 @@ pub(crate) fn conv_input_grad_fused(
 /// The gradient for the weight.
 pub(crate) fn conv_weight_grad(ctx: &Context, g: &ConvGeometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     check(g, x, dw, dy);
-    if let Some(MatmulGeometry { m, k, n, .. }) = as_product(g) {
+    // With few columns transposing the images would cost more than the product.
+    let product = as_product(g).filter(|product| product.n > MAX_OUTS);
+    if let Some(MatmulGeometry { m, k, n, .. }) = product {
         let product = MatmulGeometry {
             m: k,
             k: m,

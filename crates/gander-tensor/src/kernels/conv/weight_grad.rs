@@ -3,6 +3,8 @@
 //! The pixels are cut into a fixed number of chunks, whatever the number of threads, each summed in order into a
 //! partial result; the partial results are added in order.
 
+use std::borrow::Cow;
+
 use super::{
     field::{Field, Layout},
     forward::target_offset,
@@ -21,10 +23,10 @@ use crate::kernels::{
 
 /// Source channels (of neighboring taps too) that are brought into pairs of pixels together.
 const STRIP: usize = 128;
-/// Tasks that keep many threads busy.
-const ENOUGH_TASKS: usize = 16;
+/// The most chunks that pixels are cut into.
+const MOST_CHUNKS: usize = 16;
 /// Partial results take at most this many values.
-const PARTIAL_VALUES: usize = 1 << 20;
+const PARTIAL_VALUES: usize = 5 << 18;
 /// Values after an operand that may be read, so that register tiles need not end with it.
 const SLACK: usize = 64;
 
@@ -37,6 +39,16 @@ enum Lanes {
     Sources,
     /// Channels of a depthwise convolution.
     Channels,
+}
+
+/// Pixels of a box.
+struct Pixels {
+    /// Bytes from the field's start.
+    x: Vec<usize>,
+    /// Values from the output's start.
+    y: Vec<usize>,
+    /// Positions.
+    at: Vec<[usize; 3]>,
 }
 
 /// All that a task needs to know.
@@ -70,7 +82,11 @@ pub(super) fn run(ctx: &Context, plan: &Plan, x: &[f32], dy: &[f32], dw: &mut [f
     let runs = if depthwise {
         taps.chunks(set.depthwise_outer.0).collect()
     } else {
-        field.runs(taps).collect()
+        match lanes {
+            // One by one, so that each leaves out the pixels where it meets nothing.
+            Lanes::Outputs if plan.groups == 1 && plan.depth() >= 32 => taps.chunks(1).collect(),
+            _ => field.runs(taps).collect(),
+        }
     };
     let panels = match lanes {
         Lanes::Channels => channel_panels(plan.groups, set.lanes),
@@ -98,12 +114,13 @@ pub(super) fn run(ctx: &Context, plan: &Plan, x: &[f32], dy: &[f32], dw: &mut [f
         dy,
     };
 
-    // Chunks of pixels first, since every part of the panels needs all of its pixels' sources.
-    let most = (PARTIAL_VALUES / dw.len().max(1)).max(1);
-    let chunks = ENOUGH_TASKS.min(most).min(blocks.len());
+    // As many chunks as leave partial results small, and an even number for two, four or eight threads.
+    let most = (PARTIAL_VALUES / dw.len().max(1)).clamp(1, MOST_CHUNKS.min(blocks.len()));
+    let chunks = 1 << most.ilog2();
+    // Results do not depend on how many tasks share the panels.
     let panel_parts = match lanes {
         Lanes::Sources => 1,
-        _ => ENOUGH_TASKS.div_ceil(chunks).min(job.panels.len()),
+        _ => (2 * ctx.threads.threads()).div_ceil(chunks).min(job.panels.len()),
     };
     let mut partial = (chunks > 1 || lanes == Lanes::Sources).then(|| ctx.pool.take(chunks * dw.len() * 4));
     let values = dw.len();
@@ -186,13 +203,21 @@ impl Job<'_> {
         let copied = self.field.gather(self.ctx, self.x, block);
         let x = copied.as_ref().map_or(bytemuck::cast_slice(self.x), Buffer::bytes);
         let phase = &self.plan.phases[0];
-        let (mut x_offsets, mut y_offsets) = (Vec::new(), Vec::new());
-        for image in 0..block.images {
-            for z in 0..block.count[0] {
-                for y in 0..block.count[1] {
-                    for x in 0..block.count[2] {
-                        x_offsets.push(self.field.position(block, image, [z, y, x]));
-                        y_offsets.push(target_offset(self.plan, phase, block, image, [z, y, x]));
+        let mut pixels = Pixels {
+            x: Vec::new(),
+            y: Vec::new(),
+            at: Vec::new(),
+        };
+        // Images fastest: the two pixels of a unit are then mostly at one position, and meet the same taps.
+        for z in 0..block.count[0] {
+            for y in 0..block.count[1] {
+                for x in 0..block.count[2] {
+                    for image in 0..block.images {
+                        pixels.x.push(self.field.position(block, image, [z, y, x]));
+                        pixels.y.push(target_offset(self.plan, phase, block, image, [z, y, x]));
+                        pixels
+                            .at
+                            .push([block.first[0] + z, block.first[1] + y, block.first[2] + x]);
                     }
                 }
             }
@@ -200,30 +225,52 @@ impl Job<'_> {
         // SAFETY: the caller vouches for the result; the offsets are those of the box.
         unsafe {
             match self.lanes {
-                Lanes::Outputs => self.outputs(x, &x_offsets, &y_offsets, panels, dw, resume),
-                Lanes::Sources => self.sources(x, &x_offsets, &y_offsets, dw, resume),
-                Lanes::Channels => self.channels(x, &x_offsets, &y_offsets, panels, dw, resume),
+                Lanes::Outputs => self.outputs(x, &pixels, panels, dw, resume),
+                Lanes::Sources => self.sources(x, &pixels.x, &pixels.y, dw, resume),
+                Lanes::Channels => self.channels(x, &pixels.x, &pixels.y, panels, dw, resume),
             }
         }
     }
 
+    /// The pixels, and the offsets of their steps in `dy`, at which the only tap of a run lies within the source: all
+    /// of them for longer runs.
+    fn met<'b>(&self, pixels: &'b Pixels, run: &[Tap], dy: &'b [usize]) -> (Cow<'b, [usize]>, Cow<'b, [usize]>) {
+        let meets = |q: &[usize; 3], tap: &Tap| (0..3).all(|axis| self.plan.meets(axis, q[axis], tap.at[axis]));
+        // The first and the last are opposite corners of the box.
+        let corners = [pixels.at.first(), pixels.at.last()];
+        let tap = match run {
+            [tap] if !corners.into_iter().flatten().all(|q| meets(q, tap)) => tap,
+            _ => return (Cow::Borrowed(&pixels.x), Cow::Borrowed(dy)),
+        };
+        let elements = self.set.elements;
+        let (mut xs, mut offsets) = (Vec::with_capacity(pixels.x.len()), Vec::with_capacity(dy.len()));
+        for ((at, x), offset) in pixels.at.chunks(elements).zip(pixels.x.chunks(elements)).zip(dy) {
+            if at.iter().any(|q| meets(q, tap)) {
+                xs.extend_from_slice(x);
+                offsets.push(*offset);
+            }
+        }
+        (Cow::Owned(xs), Cow::Owned(offsets))
+    }
+
     /// # Safety
     /// As for [`Job::add_block`].
-    unsafe fn outputs(&self, x: &[u8], xs: &[usize], ys: &[usize], panels: &[Panel], dw: *mut f32, resume: bool) {
-        let steps = xs.len().div_ceil(self.set.elements);
+    unsafe fn outputs(&self, x: &[u8], pixels: &Pixels, panels: &[Panel], dw: *mut f32, resume: bool) {
+        let steps = pixels.x.len().div_ceil(self.set.elements);
         let (depth, columns) = (self.plan.depth(), self.plan.target_channels);
-        let dy = Right::new(self, ys, panels);
+        let dy = Right::new(self, &pixels.y, panels);
         let mut strip = Strip::new(self, steps);
         let mut first_row = 0;
         for run in &self.runs {
             let segment = self.field.segment(run);
             let length = run.len() * depth;
+            let (xs, y_offsets) = self.met(pixels, run, &dy.offsets);
             for panels in panels.chunk_by(|a, b| a.a_shift == b.a_shift) {
                 for first in (0..length).step_by(STRIP) {
                     let count = STRIP.min(length - first);
                     let from = panels[0].a_shift + segment.offset as usize + first * 4 / self.set.elements;
-                    strip.fill(self, x, xs, from, count);
-                    let (a, a_offsets) = strip.operand(x, xs, from);
+                    strip.fill(self, x, &xs, from, count);
+                    let (a, a_offsets) = strip.operand(x, &xs, from);
                     let c = dw.wrapping_add((first_row + first) * columns);
                     for panel in panels {
                         let mut row = 0;
@@ -233,7 +280,7 @@ impl Job<'_> {
                                 a: a.wrapping_add(row * 4),
                                 a_offsets,
                                 b: dy.start(panel),
-                                b_offsets: &dy.offsets,
+                                b_offsets: &y_offsets,
                                 c: c.wrapping_add(row * columns + panel.column),
                                 c_stride: columns,
                                 rows: height.min(count - row),

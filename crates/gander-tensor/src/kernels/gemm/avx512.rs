@@ -26,7 +26,12 @@ pub(super) static F32: Set = Set {
         &[(4, outer::<4, 1>), (8, outer::<8, 1>), (16, outer::<16, 1>)],
         &[(4, outer::<4, 2>), (12, outer::<12, 2>)],
         &[(4, outer::<4, 3>), (8, outer::<8, 3>)],
-        &[(1, outer::<1, 4>), (3, outer::<3, 4>), (6, outer::<6, 4>)],
+        &[
+            (1, outer::<1, 4>),
+            (2, outer::<2, 4>),
+            (4, outer::<4, 4>),
+            (6, outer::<6, 4>),
+        ],
     ],
     dots: &[(8, dot::<8, 1>), (8, dot::<8, 2>), (5, dot::<5, 3>), (4, dot::<4, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
@@ -54,7 +59,8 @@ pub(super) static BF16: Set = Set {
         &[(4, outer_bf16::<4, 3>), (8, outer_bf16::<8, 3>)],
         &[
             (1, outer_bf16::<1, 4>),
-            (3, outer_bf16::<3, 4>),
+            (2, outer_bf16::<2, 4>),
+            (4, outer_bf16::<4, 4>),
             (6, outer_bf16::<6, 4>),
         ],
     ],
