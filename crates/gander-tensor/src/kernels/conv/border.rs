@@ -24,7 +24,13 @@ pub(super) fn classes(plan: &Plan, phase: &Phase, field: &Field, set: &Set, kind
         positions: ends.map(|end| (0..end).collect()),
         segments: field.segments(set, kind, &phase.taps, |_| true),
     };
-    if kind == Kind::Depthwise || ends.contains(&0) {
+    let meets =
+        |q: [usize; 3], at: [isize; 3]| (0..3).all(|axis| plan.meets(axis, block.first[axis] + q[axis], at[axis]));
+    let corners = [[0; 3], ends.map(|end| end.saturating_sub(1))];
+    let inside = corners
+        .into_iter()
+        .all(|q| phase.taps.iter().all(|tap| meets(q, tap.at)));
+    if kind == Kind::Depthwise || inside || ends.contains(&0) {
         return vec![whole];
     }
     let axes = [0, 1, 2].map(|axis| alike(plan, phase, block, axis, ends[axis]));
@@ -33,11 +39,9 @@ pub(super) fn classes(plan: &Plan, phase: &Phase, field: &Field, set: &Set, kind
         for y in &axes[1] {
             for x in &axes[2] {
                 let first = [z[0], y[0], x[0]];
-                let meets =
-                    |at: [isize; 3]| (0..3).all(|axis| plan.meets(axis, block.first[axis] + first[axis], at[axis]));
                 classes.push(Class {
                     positions: [z.clone(), y.clone(), x.clone()],
-                    segments: field.segments(set, kind, &phase.taps, |tap| meets(tap.at)),
+                    segments: field.segments(set, kind, &phase.taps, |tap| meets(first, tap.at)),
                 });
             }
         }

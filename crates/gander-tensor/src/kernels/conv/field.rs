@@ -183,6 +183,11 @@ impl Field {
         (((image * self.sides[0] + z) * self.sides[1] + y) * self.sides[2] + x) * self.pixel
     }
 
+    /// Bytes between neighbors along the last axis of [`Field::position`].
+    pub(super) fn step(&self) -> usize {
+        self.stride[2] * self.pixel
+    }
+
     /// The box in memory: copied, or `None` where the source serves.
     pub(super) fn gather(&self, ctx: &Context, x: &[f32], block: &Block) -> Option<Buffer> {
         if self.in_place {

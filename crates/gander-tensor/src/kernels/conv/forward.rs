@@ -69,14 +69,22 @@ pub(super) fn run(
             .as_ref()
             .map_or(source.as_ptr().cast(), |copied| copied.bytes().as_ptr());
         let (mut a_offsets, mut c_offsets) = (Vec::new(), Vec::new());
+        let (a_step, c_step) = (field.step(), plan.step[2] * plan.target_channels);
         for prepared in &phases {
             for class in border::classes(plan, prepared.phase, &field, set, prepared.kind, &block) {
                 a_offsets.clear();
                 c_offsets.clear();
-                for_each_position(block.images, &class.positions, |image, q| {
-                    a_offsets.push(field.position(&block, image, q));
-                    c_offsets.push(target_offset(plan, prepared.phase, &block, image, q));
-                });
+                let [zs, ys, xs] = &class.positions;
+                for image in 0..block.images {
+                    for &z in zs {
+                        for &y in ys {
+                            let a = field.position(&block, image, [z, y, 0]);
+                            let c = target_offset(plan, prepared.phase, &block, image, [z, y, 0]);
+                            a_offsets.extend(xs.iter().map(|x| a + x * a_step));
+                            c_offsets.extend(xs.iter().map(|x| c + x * c_step));
+                        }
+                    }
+                }
                 let rows = Rows {
                     a,
                     a_offsets: &a_offsets,
@@ -168,19 +176,6 @@ fn prepare<'a>(
         kind,
         panels,
         packed,
-    }
-}
-
-/// Visits all images and positions, images slowest.
-fn for_each_position(images: usize, positions: &[Vec<usize>; 3], mut visit: impl FnMut(usize, [usize; 3])) {
-    for image in 0..images {
-        for &z in &positions[0] {
-            for &y in &positions[1] {
-                for &x in &positions[2] {
-                    visit(image, [z, y, x]);
-                }
-            }
-        }
     }
 }
 
