@@ -10,11 +10,21 @@ use gander::{
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Precision, RandomKey};
 
 fn device(threads: usize, precision: Precision) -> DeviceRef {
-    Cpu::with_options(CpuOptions { threads, precision, ..CpuOptions::default() }).expect("a processor")
+    Cpu::with_options(CpuOptions {
+        threads,
+        precision,
+        ..CpuOptions::default()
+    })
+    .expect("a processor")
 }
 
 fn header(family: &str, num_classes: usize) -> GeneratorHeader {
-    let images = ImageSpec { height_px: 20, width_px: 17, channels: 3, num_classes };
+    let images = ImageSpec {
+        height_px: 20,
+        width_px: 17,
+        channels: 3,
+        num_classes,
+    };
     let (model, _): (ModelConfig, _) = defaults::for_family(family, images).expect("a family");
     GeneratorHeader {
         model,
@@ -31,7 +41,10 @@ fn images_do_not_depend_on_their_neighbors_or_threads() {
     let path = directory.path().join("generator.safetensors");
     for (family, num_classes) in [("dcgan", 3), ("sngan", 0), ("r3gan", 3), ("article", 0)] {
         let header = header(family, num_classes);
-        let fresh = header.model.generator(RandomKey::from_seed(3), &device(1, Precision::F32)).unwrap();
+        let fresh = header
+            .model
+            .generator(RandomKey::from_seed(3), &device(1, Precision::F32))
+            .unwrap();
         shipped::save(&path, fresh.as_ref(), &header).unwrap();
         for precision in [Precision::F32, Precision::Bf16] {
             let together = ShippedGenerator::load(&path, &device(3, precision)).unwrap();
@@ -44,8 +57,14 @@ fn images_do_not_depend_on_their_neighbors_or_threads() {
             for seed in [0, 7, 18] {
                 let one = alone.sample(&[seed], &SampleOptions::default()).unwrap();
                 let at = seed as usize;
-                assert!(one.images == all.images[at * bytes..][..bytes], "{family}, {precision:?}, seed {seed}");
-                assert_eq!(one.labels.map(|labels| labels[0]), all.labels.as_ref().map(|labels| labels[at]));
+                assert!(
+                    one.images == all.images[at * bytes..][..bytes],
+                    "{family}, {precision:?}, seed {seed}"
+                );
+                assert_eq!(
+                    one.labels.map(|labels| labels[0]),
+                    all.labels.as_ref().map(|labels| labels[at])
+                );
             }
         }
     }
@@ -58,11 +77,21 @@ fn classes_follow_the_training_frequencies_or_the_choice() {
     let generator = header.model.generator(RandomKey::from_seed(3), &device).unwrap();
     let generator = ShippedGenerator::from_parts(header, generator, &device);
     let seeds: Vec<u64> = (0..300).collect();
-    let labels = generator.sample(&seeds, &SampleOptions::default()).unwrap().labels.unwrap();
+    let labels = generator
+        .sample(&seeds, &SampleOptions::default())
+        .unwrap()
+        .labels
+        .unwrap();
     let count = |class| labels.iter().filter(|&&label| label == class).count();
     // 1, 10 and 19 of 30.
-    assert!(count(0) < 30 && (70..130).contains(&count(1)) && (150..230).contains(&count(2)), "{labels:?}");
-    let chosen = SampleOptions { label: Some(generator.class_index("class 0").unwrap()), ..SampleOptions::default() };
+    assert!(
+        count(0) < 30 && (70..130).contains(&count(1)) && (150..230).contains(&count(2)),
+        "{labels:?}"
+    );
+    let chosen = SampleOptions {
+        label: Some(generator.class_index("class 0").unwrap()),
+        ..SampleOptions::default()
+    };
     assert_eq!(generator.sample(&[1, 2], &chosen).unwrap().labels.unwrap(), [0, 0]);
     assert!(matches!(generator.class_index("bowl"), Err(Error::UnknownClass { classes, .. }) if classes.len() == 3));
 }
@@ -73,7 +102,10 @@ fn no_truncation_left_makes_one_image() {
     let device = device(1, Precision::F32);
     let generator = header.model.generator(RandomKey::from_seed(3), &device).unwrap();
     let generator = ShippedGenerator::from_parts(header, generator, &device);
-    let truncated = SampleOptions { truncation_psi: Some(0.0), ..SampleOptions::default() };
+    let truncated = SampleOptions {
+        truncation_psi: Some(0.0),
+        ..SampleOptions::default()
+    };
     let images = generator.sample(&[1, 2], &truncated).unwrap().images;
     assert!(images[..images.len() / 2] == images[images.len() / 2..]);
 }
