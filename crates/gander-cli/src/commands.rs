@@ -1,0 +1,7 @@
+//! One file for each verb.
+
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod inspect;
+pub(crate) mod sample;
+pub(crate) mod train;

@@ -1,0 +1,268 @@
+//! `gander train`: from images to a generator.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, builder::PossibleValuesParser};
+use gander::{
+    events::Event,
+    session::{self, Length, Planned, RunSummary, TrainRequest},
+    train::defaults,
+};
+use gander_data::Size;
+use gander_tensor::Isa;
+use serde::Serialize;
+
+use crate::{
+    hints, interrupt, progress,
+    progress::RunProgress,
+    screen::{self, Screen},
+    text,
+    values::{self, PrecisionChoice},
+};
+
+/// Train a GAN on a folder of images, an archive, an IDX or NPZ file, or on pottery
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gander train                                     three minutes on pottery, the embedded dataset
+  gander train photos/ --minutes 30                your own pictures, half an hour
+  gander train photos.zip --resolution 96x64       straight from an archive, 96 wide and 64 high
+  gander train animals/ --labels --holdout 5%      sub-folders are classes; a twentieth is held out
+  gander train photos/ --family r3gan --kimg 500 --set training.learning_rate=1e-4
+  gander train --resume runs/00001-photos          go on as if nothing had happened
+  gander train --resume runs/00001-photos --minutes 60
+
+Leaves runs/00001-NAME/ with samples, report.html and generator.safetensors.
+Ctrl-C saves and stops (exit code 130); a second one leaves at once.")]
+pub(crate) struct Arguments {
+    /// Folders, ZIP or tar archives, IDX or NPZ files; pottery if there is none
+    #[arg(value_name = "DATA")]
+    sources: Vec<PathBuf>,
+    /// Go on with a run
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
+        "holdout", "batch", "accumulate", "gamma", "init", "seed", "out", "precision", "isa", "settings"])]
+    resume: Option<PathBuf>,
+    /// Kind of networks [default: chosen for the data and the time]
+    #[arg(long, value_parser = PossibleValuesParser::new(defaults::FAMILIES))]
+    family: Option<String>,
+    /// A named set of settings
+    #[arg(long)]
+    preset: Option<String>,
+    /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
+    #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
+    resolution: Option<Size>,
+    /// Learn the classes, so that samples can be asked for by class
+    #[arg(long)]
+    labels: bool,
+    /// Share of the images never to train on, such as 5%
+    #[arg(long, value_name = "SHARE", value_parser = values::share)]
+    holdout: Option<f64>,
+    /// Wall time to spend in all [default: 3]
+    #[arg(long, short, value_parser = values::positive, conflicts_with = "kimg")]
+    minutes: Option<f64>,
+    /// Thousands of images to show to the discriminator
+    #[arg(long, short, value_parser = values::positive)]
+    kimg: Option<f64>,
+    /// Images in one update
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Parts that a batch is computed in, to save memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    accumulate: Option<u32>,
+    /// Weight of the gradient penalties R1 and R2; more is steadier and slower
+    #[arg(long, value_name = "G", value_parser = values::not_negative)]
+    gamma: Option<f64>,
+    /// Start from the weights of another run or generator, as far as they fit
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Seed of everything random: the same seed gives the same generator [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Where run directories are made [default: runs]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Compute threads; 0 for one per core [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1024))]
+    threads: Option<u32>,
+    /// Precision of multiplications; sums are float32 in any case
+    #[arg(long, value_enum, default_value_t = PrecisionChoice::Auto, hide_possible_values = false)]
+    precision: PrecisionChoice,
+    /// Instruction set: avx512, avx2, neon or portable [default: the best that the processor has]
+    #[arg(long, value_parser = values::isa)]
+    isa: Option<Isa>,
+    /// A setting by its path in config.toml, such as training.beta1=0.5; may be repeated
+    #[arg(long = "set", id = "settings", value_name = "KEY=VALUE", value_parser = values::setting)]
+    settings: Vec<(String, String)>,
+    /// Print what happens to stdout, one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// The last line of `--json`.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    event: &'static str,
+    version: u32,
+    finished: bool,
+    images_seen: u64,
+    seconds: f64,
+    directory: &'a PathBuf,
+    samples: &'a PathBuf,
+    report: &'a PathBuf,
+    generator: &'a PathBuf,
+}
+
+/// Trains, and says where everything is.
+pub(crate) fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
+    let is_json = arguments.json;
+    let planned = plan(arguments, screen)?;
+    tell_skipped(&planned, screen);
+    let mut progress = RunProgress::new(screen);
+    let stop = interrupt::listen(progress.screen())?;
+    let mut stdout = Ok(());
+    let mut listen = |event: &Event| {
+        progress.show(event);
+        if is_json && stdout.is_ok() {
+            stdout = print_line(event);
+        }
+    };
+    let done = session::train(planned, &mut listen, &stop);
+    drop(progress);
+    let summary = done.context("training stopped")?;
+    stdout?;
+    if is_json {
+        print_line(&to_json(&summary))?;
+    }
+    tell_summary(&summary, screen);
+    Ok(if summary.finished {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(interrupt::EXIT_CODE)
+    })
+}
+
+fn plan(arguments: Arguments, screen: &Screen) -> anyhow::Result<Planned> {
+    let length = match (arguments.minutes, arguments.kimg) {
+        (Some(minutes), _) => Some(Length::Minutes(minutes)),
+        (None, kimg) => kimg.map(Length::Kimg),
+    };
+    let threads = arguments.threads.map(|threads| threads as usize);
+    let spinner = progress::spinner(screen, "opening the data");
+    let planned = match &arguments.resume {
+        Some(directory) => session::plan_resume(directory, length, threads)
+            .with_context(|| format!("cannot resume {}", directory.display())),
+        None => {
+            let data = arguments.sources.first().map(|path| path.display().to_string());
+            let request = request(arguments, length);
+            session::plan(&request)
+                .map_err(|error| hints::of_settings(error, &request))
+                .with_context(|| format!("cannot train on {}", data.as_deref().unwrap_or("pottery")))
+        }
+    };
+    spinner.finish_and_clear();
+    planned
+}
+
+fn request(arguments: Arguments, length: Option<Length>) -> TrainRequest {
+    let mut set = arguments.settings;
+    if let Some(isa) = arguments.isa {
+        set.push(("device.isa".to_owned(), isa.to_string()));
+    }
+    TrainRequest {
+        sources: arguments.sources,
+        family: arguments.family,
+        preset: arguments.preset,
+        size: arguments.resolution,
+        labels: arguments.labels,
+        holdout: arguments.holdout,
+        length,
+        batch: arguments.batch.map(|batch| batch as usize),
+        accumulate: arguments.accumulate.map(|parts| parts as usize),
+        gamma: arguments.gamma,
+        init: arguments.init,
+        seed: arguments.seed,
+        out: arguments.out,
+        threads: arguments.threads.map(|threads| threads as usize),
+        precision: arguments.precision.precision(),
+        set,
+    }
+}
+
+/// Says what was left out of the data; a broken file stops nothing.
+fn tell_skipped(planned: &Planned, screen: &Screen) {
+    const SHOWN: usize = 3;
+    let skipped = planned.skipped();
+    if skipped.is_empty() {
+        return;
+    }
+    let source = planned
+        .config()
+        .data
+        .sources
+        .first()
+        .map(|path| text::shell(path))
+        .unwrap_or_default();
+    let mut lines = format!("{} left out of the data:", text::plural(skipped.len() as u64, "file"));
+    for file in skipped.iter().take(SHOWN) {
+        lines += &format!("\n  {}: {}", file.path.display(), file.reason);
+    }
+    if skipped.len() > SHOWN {
+        lines += &format!(
+            "\n  and {} more: gander data check {source}",
+            text::count((skipped.len() - SHOWN) as u64)
+        );
+    }
+    screen.warn(lines);
+}
+
+fn print_line(value: &impl Serialize) -> anyhow::Result<()> {
+    screen::print(&(serde_json::to_string(value)? + "\n"))
+}
+
+fn to_json(summary: &RunSummary) -> Summary<'_> {
+    let RunSummary {
+        directory,
+        generator,
+        report,
+        samples,
+        images_seen,
+        seconds,
+        finished,
+    } = summary;
+    Summary {
+        event: "run_summary",
+        version: 1,
+        finished: *finished,
+        images_seen: *images_seen,
+        seconds: *seconds,
+        directory,
+        samples,
+        report,
+        generator,
+    }
+}
+
+fn tell_summary(summary: &RunSummary, screen: &Screen) {
+    let run = text::shell(&summary.directory);
+    let verb = if summary.finished {
+        "trained"
+    } else {
+        "stopped and saved after"
+    };
+    screen.say(format!(
+        "{verb} {} kimg in {}",
+        text::kimg(summary.images_seen),
+        text::duration(summary.seconds)
+    ));
+    screen.say(format!("  samples    {}", summary.samples.display()));
+    screen.say(format!("  report     {}", summary.report.display()));
+    screen.say(format!("  generator  {}", summary.generator.display()));
+    if summary.finished {
+        screen.say(format!("sample with:   gander sample {run} --grid samples.png"));
+        screen.say(format!("go on with:    gander train --resume {run} --minutes 10"));
+    } else {
+        screen.say(format!("resume with:   gander train --resume {run}"));
+        screen.say(format!("sample with:   gander sample {run} --grid samples.png"));
+    }
+}
