@@ -390,44 +390,37 @@ struct Right<'a> {
 
 impl<'a> Right<'a> {
     fn new(job: &Job<'a>, ys: &[usize], panels: &[Panel]) -> Self {
-        /// Rows further apart would fall into few sets of the first-level cache.
-        const WIDEST_IN_PLACE: usize = 256;
         let (set, dy) = (job.set, job.dy);
         let steps = ys.len().div_ceil(set.elements);
-        let full = |panel: &Panel| panel.columns == panel.registers * set.lanes;
-        let (first, last) = (panels[0], panels[panels.len() - 1]);
-        let columns = last.column + last.columns - first.column;
+        let width = panels
+            .iter()
+            .map(|panel| panel.registers * set.lanes)
+            .max()
+            .unwrap_or(0);
+        let full = |panel: &Panel| panel.columns == width;
         let mut right = Self {
             dy,
             packed: None,
             offsets: Vec::new(),
         };
-        if set.elements == 1 && job.plan.target_channels <= WIDEST_IN_PLACE && panels.iter().all(full) {
+        // Rows further apart would fall into few sets of the first-level cache; the short rows of a group are used too
+        // few times to be worth a copy.
+        let near = job.plan.target_channels <= if job.plan.groups > 1 { 256 } else { 2 * width };
+        if set.elements == 1 && near && panels.iter().all(full) {
             right.offsets = ys.iter().map(|offset| offset * 4).collect();
             return right;
         }
-        let dense = panels[..panels.len() - 1].iter().all(full);
-        let mut starts = Vec::new();
-        let mut width = 0;
-        for panel in panels {
-            starts.push((panel.column, width));
-            width += panel.registers * set.lanes;
-        }
-        let mut buffer = job.ctx.pool.take((steps * width + SLACK) * 4);
+        let mut buffer = job.ctx.pool.take((panels.len() * steps * width + SLACK) * 4);
         let units = buffer.as_mut_slice::<u32>();
-        for (ys, to) in ys.chunks(set.elements).zip(units.chunks_exact_mut(width)) {
-            if dense {
-                right.fill(set, ys, first.column, &mut to[..columns]);
-                to[columns..].fill(0);
-            } else {
-                for (panel, &(_, start)) in panels.iter().zip(&starts) {
-                    let to = &mut to[start..][..panel.registers * set.lanes];
-                    right.fill(set, ys, panel.column, &mut to[..panel.columns]);
-                    to[panel.columns..].fill(0);
-                }
+        let mut starts = Vec::with_capacity(panels.len());
+        for (i, (panel, rows)) in panels.iter().zip(units.chunks_exact_mut(steps * width)).enumerate() {
+            starts.push((panel.column, i * steps * width));
+            for (ys, to) in ys.chunks(set.elements).zip(rows.chunks_exact_mut(width)) {
+                right.fill(set, ys, panel.column, &mut to[..panel.columns]);
+                to[panel.columns..].fill(0);
             }
         }
-        units[steps * width..].fill(0);
+        units[panels.len() * steps * width..].fill(0);
         right.offsets = every(steps, width * 4);
         right.packed = Some((buffer, starts));
         right
