@@ -1,5 +1,7 @@
 //! Gradients of first and second order against central differences, in double precision on the reference device.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, DeviceRef, GradOptions, MatmulOptions, NormOptions, RandomKey, Reference,
     Result, Tensor, Unused, batch_norm, concat, conv, conv_transpose, grad, group_norm, instance_norm, layer_norm,
@@ -10,6 +12,8 @@ use gander_tensor::{
 const H: f32 = 1.0 / 4096.0;
 const TOLERANCE: f64 = 2e-5;
 
+/// A function of one value and what messages call it.
+type Named = (&'static str, fn(&Tensor) -> Result<Tensor>);
 type Function<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
 fn random(shape: &[usize], seed: u64, device: &DeviceRef) -> Tensor {
@@ -84,7 +88,7 @@ fn functions_of_one_value() {
     let device = device();
     let x = random(&[3, 5], 11, &device);
     let positive = x.abs().unwrap().add_scalar(0.5).unwrap();
-    let functions: [(&str, fn(&Tensor) -> Result<Tensor>); 12] = [
+    let functions: [Named; 12] = [
         ("neg", Tensor::neg),
         ("abs", Tensor::abs),
         ("exp", Tensor::exp),
@@ -101,7 +105,7 @@ fn functions_of_one_value() {
     for (name, f) in functions {
         check_twice(name, std::slice::from_ref(&x), &|x| f(&x[0]));
     }
-    let of_positive: [(&str, fn(&Tensor) -> Result<Tensor>); 4] = [
+    let of_positive: [Named; 4] = [
         ("log", Tensor::log),
         ("sqrt", Tensor::sqrt),
         ("recip", Tensor::recip),

@@ -1,5 +1,7 @@
 //! The processor's kernels against the plain reference, on odd shapes, for every instruction set at hand.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, Cpu, CpuOptions, DeviceRef, GradOptions, Isa, MatmulOptions, NormOptions,
     Precision, RandomKey, Reference, Result, Tensor, UnaryOp, batch_norm, concat, conv, conv_transpose, grad,
