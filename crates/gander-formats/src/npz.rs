@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufReader, Read, Seek, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -141,7 +141,7 @@ pub fn write(writer: impl Write + Seek, arrays: &[(&str, ArrayRef<'_>)], compres
         Compression::Stored => CompressionMethod::Stored,
         Compression::Deflated => CompressionMethod::Deflated,
     };
-    let mut archive = ZipWriter::new(writer);
+    let mut archive = ZipWriter::new(FailOnce::new(writer));
     for (name, array) in arrays {
         let options = SimpleFileOptions::default()
             .compression_method(method)
@@ -153,6 +153,49 @@ pub fn write(writer: impl Write + Seek, arrays: &[(&str, ArrayRef<'_>)], compres
         npy::write(&mut archive, *array)?;
     }
     archive.finish()?.flush()
+}
+
+/// Tells the first failure of a writer, and takes in silence what comes after it.
+///
+/// A ZIP writer that is dropped after a failure tries once more to end its archive, and prints to stderr that it
+/// cannot.
+struct FailOnce<W> {
+    writer: W,
+    has_failed: bool,
+}
+
+impl<W> FailOnce<W> {
+    fn new(writer: W) -> Self {
+        Self {
+            writer,
+            has_failed: false,
+        }
+    }
+
+    fn attempt<T>(&mut self, silent: T, act: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.has_failed {
+            return Ok(silent);
+        }
+        let result = act(&mut self.writer);
+        self.has_failed = matches!(&result, Err(error) if error.kind() != io::ErrorKind::Interrupted);
+        result
+    }
+}
+
+impl<W: Write> Write for FailOnce<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.attempt(bytes.len(), |writer| writer.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.attempt((), Write::flush)
+    }
+}
+
+impl<W: Seek> Seek for FailOnce<W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.attempt(0, |writer| writer.seek(to))
+    }
 }
 
 /// Replaces a file by an archive, or leaves it as it was.
@@ -283,6 +326,33 @@ mod tests {
             let error = write(Cursor::new(Vec::new()), &[("a", wrong)], Compression::Stored).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        /// Counts what it refuses.
+        struct Full(usize);
+
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Seek for Full {
+            fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+                Ok(0)
+            }
+        }
+
+        let mut full = Full(0);
+        let error = write(&mut full, &[("a", zeros(&[3]).as_ref())], Compression::Stored).unwrap_err();
+        assert_eq!((error.kind(), full.0), (io::ErrorKind::StorageFull, 1));
     }
 
     proptest! {
