@@ -1,6 +1,6 @@
 //! What a run leaves behind on its way: ticks, pictures, checkpoints.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Instant};
 
 use gander_data::{Dataset, ImageShape, label_counts};
 use gander_tensor::{RandomKey, Tensor};
@@ -15,8 +15,10 @@ use crate::{
     train::{Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
 
-/// Most seconds of work that a kill can cost.
-const CHECKPOINT_SECONDS: f64 = 45.0;
+/// Most seconds of work that a kill can cost, and how long a young run trains before its second checkpoint. In between
+/// a kill costs at most half of the training so far: a run of three minutes writes nine checkpoints.
+const CHECKPOINT_SECONDS: RangeInclusive<f64> = 1.0..=45.0;
+const CHECKPOINT_SHARE: f64 = 0.5;
 
 /// Ticks and pictures come at these intervals at first, later after these shares of the time so far, so that a run of
 /// a minute and one of a week both leave some hundred lines and some dozen pictures.
@@ -266,7 +268,8 @@ impl Observer for Recorder<'_> {
         if SAMPLES.is_due(self.last_samples, now) {
             self.write_samples(trainer)?;
         }
-        if self.last_checkpoint.0.elapsed().as_secs_f64() >= CHECKPOINT_SECONDS {
+        let patience = (CHECKPOINT_SHARE * now).clamp(*CHECKPOINT_SECONDS.start(), *CHECKPOINT_SECONDS.end());
+        if self.last_checkpoint.0.elapsed().as_secs_f64() >= patience {
             self.write_checkpoint(trainer)?;
         }
         Ok(())
