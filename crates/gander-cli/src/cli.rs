@@ -15,7 +15,6 @@ use crate::{
 #[command(
     name = "gander",
     version,
-    about,
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -32,7 +31,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
     /// Say nothing but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     quiet: bool,
 }
 

@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// What a dataset may be.
-pub(crate) const IMAGES: &str = "gander reads PNG, JPEG, WebP, GIF, BMP, TIFF and PNM images in folders, ZIP and tar \
-                                 archives, and IDX and NPZ files; `gander data check DATA` lists what it left out and why";
+pub(crate) const IMAGES: &str = "gander reads PNG, JPEG, WebP, GIF, BMP, TIFF and PNM images in folders, in ZIP and tar \
+                                 archives, and in IDX and NPZ files";
 
-const SPOILED: &str = "the file is damaged or was cut short: copy it again from where it came";
+const SPOILED: &str = "the file is damaged or of another kind: copy it again from where it came, or name another";
 const FULL: &str = "free some space or choose another disk; every file that was there is as it was";
 const BUG: &str = "this is a bug in gander: please report it with the command you typed";
 
@@ -33,19 +33,13 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 }
 
 fn of_any(error: &(dyn StdError + 'static)) -> Option<String> {
-    if let Some(refused) = error.downcast_ref::<Refused>() {
-        Some(refused.hint.clone())
-    } else if let Some(error) = error.downcast_ref() {
-        of_gander(error)
-    } else if let Some(error) = error.downcast_ref() {
-        of_data(error)
-    } else if let Some(error) = error.downcast_ref() {
-        of_formats(error)
-    } else if let Some(error) = error.downcast_ref() {
-        of_tensor(error)
-    } else {
-        error.downcast_ref().and_then(of_io)
-    }
+    let of_refused = |refused: &Refused| Some(refused.hint.clone());
+    None.or_else(|| error.downcast_ref().and_then(of_refused))
+        .or_else(|| error.downcast_ref().and_then(of_gander))
+        .or_else(|| error.downcast_ref().and_then(of_data))
+        .or_else(|| error.downcast_ref().and_then(of_formats))
+        .or_else(|| error.downcast_ref().and_then(of_tensor))
+        .or_else(|| error.downcast_ref().and_then(of_io))
 }
 
 fn of_gander(error: &gander::Error) -> Option<String> {
@@ -98,7 +92,7 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
     use gander_data::Error;
     Some(match error {
         Error::Io { source, .. } => return of_io(source),
-        Error::NoImages { usable: 0, .. } | Error::UnknownFormat { .. } => IMAGES.into(),
+        Error::NoImages { found: 0, .. } | Error::UnknownFormat { .. } => IMAGES.into(),
         Error::NoImages { path, .. } => {
             format!(
                 "`gander data check {}` lists what was left out and why",
@@ -376,6 +370,14 @@ mod tests {
             "the nearest that dcgan makes: --resolution 16x256"
         );
         assert_eq!(of_size("no such family", 31, 31), None);
+    }
+
+    #[test]
+    fn a_size_that_is_offered_can_be_asked_for() {
+        assert_eq!(
+            of_size("article", 30, 30).unwrap(),
+            "the nearest that article makes: --resolution 32"
+        );
     }
 
     #[test]

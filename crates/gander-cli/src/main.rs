@@ -1,5 +1,10 @@
 //! The `gander` command.
 
+#![expect(
+    clippy::format_push_string,
+    reason = "lines for people are short, and plain to read this way"
+)]
+
 mod cli;
 mod commands;
 mod failure;

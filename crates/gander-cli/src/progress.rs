@@ -195,15 +195,15 @@ mod tests {
             images_seen: 12_800,
             seconds: 30.0,
             images_per_second: 426.7,
-            discriminator_loss: 0.69315,
+            discriminator_loss: 0.65432,
             generator_loss: 1.2,
             ..Tick::default()
         };
-        assert_eq!(message(&tick, 0.0), "12.8 kimg, 427 images/s, loss D 0.693 G 1.200");
+        assert_eq!(message(&tick, 0.0), "12.8 kimg, 427 images/s, loss D 0.654 G 1.200");
         tick.eta_seconds = Some(90.0);
         assert_eq!(
             message(&tick, 51.2),
-            "12.8/51.2 kimg, 427 images/s, loss D 0.693 G 1.200, 1m 30s left"
+            "12.8/51.2 kimg, 427 images/s, loss D 0.654 G 1.200, 1m 30s left"
         );
         assert_eq!(share(&tick, 51.2), 0.25);
         tick.eta_seconds = None;

@@ -104,8 +104,9 @@ pub(crate) fn harmless(text: &str) -> String {
 
 /// The names that are nearest to one that is none of them, the best first.
 pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    // Jaro-Winkler runs from 0 to 1; from 0.8 on, people see why a name was offered.
+    // Jaro-Winkler runs from 0 to 1; from 0.8 on, people see why a name was offered. Much worse than the best is noise.
     const ALIKE: f64 = 0.8;
+    const AS_GOOD: f64 = 0.1;
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_lowercase();
     let mut near: Vec<(f64, &str)> = known
         .into_iter()
@@ -117,7 +118,12 @@ pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    near.into_iter().map(|(_, known)| known).take(3).collect()
+    let best = near.first().map_or(0.0, |(likeness, _)| *likeness);
+    near.into_iter()
+        .filter(|(likeness, _)| *likeness >= best - AS_GOOD)
+        .map(|(_, known)| known)
+        .take(3)
+        .collect()
 }
 
 #[cfg(test)]
@@ -136,8 +142,8 @@ mod tests {
             ["0 bytes", "999 bytes", "1.0 kB", "1.0 MB", "2.5 GB"]
         );
         assert_eq!(
-            [0.0, 0.6931, -12.0, 1e-5, f64::NAN].map(number),
-            ["0.000", "0.693", "-12.000", "1.00e-5", "NaN"]
+            [0.0, 0.6543, -12.0, 1e-5, f64::NAN].map(number),
+            ["0.000", "0.654", "-12.000", "1.00e-5", "NaN"]
         );
         assert_eq!(
             [1, 2, 2000].map(|n| plural(n, "image")),

@@ -87,14 +87,11 @@ pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The names of the precisions that can be chosen.
+/// The precisions that can be chosen; `auto` is what is fastest on this processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PrecisionChoice {
-    /// Full float32 products
     F32,
-    /// Products of bf16 where the processor has them
     Bf16,
-    /// What is fastest on this processor
     Auto,
 }
 

@@ -18,7 +18,7 @@ use gander::{
     train::checkpoint,
 };
 use gander_formats::safetensors;
-use gander_tensor::{Cpu, CpuOptions};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, RandomKey};
 use serde::Serialize;
 use toml::Table;
 
@@ -84,18 +84,22 @@ fn facts(path: &Path) -> anyhow::Result<Facts> {
         .get("gander.kind")
         .is_some_and(|kind| kind == "checkpoint")
     {
-        return of_checkpoint(path, &file);
+        return of_checkpoint(path);
     }
     of_generator(path)
 }
 
-fn of_generator(path: &Path) -> anyhow::Result<Facts> {
-    // Nothing is computed: one thread starts faster than many.
-    let device = Cpu::with_options(CpuOptions {
+/// Nothing is computed on it: one thread starts faster than many.
+fn idle_device() -> anyhow::Result<DeviceRef> {
+    let options = CpuOptions {
         threads: 1,
         ..CpuOptions::default()
-    })?;
-    let generator = ShippedGenerator::load(path, &device)?;
+    };
+    Ok(Cpu::with_options(options)?)
+}
+
+fn of_generator(path: &Path) -> anyhow::Result<Facts> {
+    let generator = ShippedGenerator::load(path, &idle_device()?)?;
     let header = &generator.header;
     let settings = Table::from_iter([("model".to_owned(), toml::Value::try_from(&header.model)?)]);
     Ok(Facts {
@@ -107,18 +111,15 @@ fn of_generator(path: &Path) -> anyhow::Result<Facts> {
     })
 }
 
-fn of_checkpoint(path: &Path, file: &safetensors::SafeTensors) -> anyhow::Result<Facts> {
+fn of_checkpoint(path: &Path) -> anyhow::Result<Facts> {
     let header = checkpoint::load_header(path)?;
-    let count = |network: &str| {
-        let tensors = file.iter().filter(|tensor| tensor.name.starts_with(network));
-        tensors
-            .map(|tensor| tensor.shape.iter().product::<usize>())
-            .sum::<usize>()
-    };
+    let model = &header.config.model;
+    model.validate()?;
+    let (device, key) = (idle_device()?, RandomKey::from_seed(0));
     let progress = &header.numbers.progress;
     Ok(Facts {
-        generator_parameters: count("generator."),
-        discriminator_parameters: Some(count("discriminator.")),
+        generator_parameters: model.generator(key, &device)?.parameters().num_weights(),
+        discriminator_parameters: Some(model.discriminator(key, &device)?.parameters().num_weights()),
         images_seen: progress.images_seen,
         seconds: Some(progress.seconds),
         ..of_model(
@@ -159,11 +160,11 @@ fn of_run(run: &RunDirectory) -> anyhow::Result<Facts> {
     let generator = run.path().join(shipped::FILE_NAME);
     let checkpoints: Vec<PathBuf> = run.checkpoints()?.into_iter().map(|moment| moment.path).collect();
     let mut facts = match checkpoints.last() {
-        Some(newest) if !generator.exists() => of_checkpoint(newest, &safetensors::read(newest)?)?,
+        Some(newest) if !generator.exists() => of_checkpoint(newest)?,
         _ => of_generator(&generator)?,
     };
     facts.kind = "run";
-    facts.path = run.path().to_owned();
+    run.path().clone_into(&mut facts.path);
     facts.checkpoints = checkpoints;
     if run.config().is_file() {
         let config = run.config();
@@ -255,7 +256,7 @@ fn describe(facts: &Facts) -> String {
     }
     line("settings", String::new());
     hints::leaves(&facts.settings, "", &mut |key, value| {
-        _ = writeln!(text, "  {key} = {value}")
+        _ = writeln!(text, "  {key} = {value}");
     });
     text
 }

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = PossibleValuesParser::new(defaults::FAMILIES))]
     family: Option<String>,
     /// A named set of settings
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(defaults::preset_names()))]
     preset: Option<String>,
     /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
     #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
@@ -86,7 +86,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1024))]
     threads: Option<u32>,
     /// Precision of multiplications; sums are float32 in any case
-    #[arg(long, value_enum, default_value_t = PrecisionChoice::Auto, hide_possible_values = false)]
+    #[arg(long, value_enum, default_value_t = PrecisionChoice::Auto)]
     precision: PrecisionChoice,
     /// Instruction set: avx512, avx2, neon or portable [default: the best that the processor has]
     #[arg(long, value_parser = values::isa)]
@@ -149,16 +149,15 @@ fn plan(arguments: Arguments, screen: &Screen) -> anyhow::Result<Planned> {
     };
     let threads = arguments.threads.map(|threads| threads as usize);
     let spinner = progress::spinner(screen, "opening the data");
-    let planned = match &arguments.resume {
-        Some(directory) => session::plan_resume(directory, length, threads)
-            .with_context(|| format!("cannot resume {}", directory.display())),
-        None => {
-            let data = arguments.sources.first().map(|path| path.display().to_string());
-            let request = request(arguments, length);
-            session::plan(&request)
-                .map_err(|error| hints::of_settings(error, &request))
-                .with_context(|| format!("cannot train on {}", data.as_deref().unwrap_or("pottery")))
-        }
+    let planned = if let Some(directory) = &arguments.resume {
+        session::plan_resume(directory, length, threads)
+            .with_context(|| format!("cannot resume {}", directory.display()))
+    } else {
+        let data = arguments.sources.first().map(|path| path.display().to_string());
+        let request = request(arguments, length);
+        session::plan(&request)
+            .map_err(|error| hints::of_settings(error, &request))
+            .with_context(|| format!("cannot train on {}", data.as_deref().unwrap_or("pottery")))
     };
     spinner.finish_and_clear();
     planned

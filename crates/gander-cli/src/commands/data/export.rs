@@ -18,7 +18,7 @@ Examples:
   gander data export pottery pots/
   gander data export pottery pots/ --num 5000 --resolution 128 --seed 1")]
 pub(crate) struct Arguments {
-    /// The dataset
+    /// The dataset: hand-thrown pots, made by code
     #[arg(value_enum)]
     dataset: Embedded,
     /// A new or empty folder
@@ -37,7 +37,6 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Embedded {
-    /// Hand-thrown pots: vases, bowls, jugs, plates, cups
     Pottery,
 }
 
