@@ -224,8 +224,11 @@ impl<'a> Recorder<'a> {
         self.listeners.tell(event)
     }
 
-    /// The means of the numbers since the last tick.
+    /// The means of the numbers since the last tick, unless there has been no step.
     pub(super) fn tick(&mut self, trainer: &Trainer) -> Result<()> {
+        if self.sums.is_empty() {
+            return Ok(());
+        }
         let (progress, training) = (&trainer.state.progress, &trainer.config.training);
         let mut scalars: BTreeMap<String, f64> = std::mem::take(&mut self.sums)
             .into_iter()
