@@ -103,7 +103,7 @@ fn describe(report: &CheckReport) -> String {
     if let Some(imbalance) = report.imbalance {
         line(
             "imbalance",
-            format!("{imbalance:.1}: images of the largest class for each of the smallest"),
+            format!("the largest class has {imbalance:.1} times the images of the smallest"),
         );
     }
     let unreadable = report
@@ -158,11 +158,11 @@ fn describe(report: &CheckReport) -> String {
     text
 }
 
-/// `a 3, b 2, and 4 more`.
+/// `a (3), b (2), and 4 more`.
 fn counted(counts: impl Iterator<Item = (String, u64)>) -> String {
     const SHOWN: usize = 8;
     let counts: Vec<_> = counts
-        .map(|(name, images)| format!("{name} {}", text::count(images)))
+        .map(|(name, images)| format!("{name} ({})", text::count(images)))
         .collect();
     let mut text = counts.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if counts.len() > SHOWN {
@@ -202,7 +202,7 @@ mod tests {
         assert!(listed(7, names()).ends_with("\n             4.png\n             and 2 more; --json lists them"));
         assert_eq!(
             counted((1..3).map(|i| (format!("m{i}"), 1000 * i))),
-            "m1 1,000, m2 2,000"
+            "m1 (1,000), m2 (2,000)"
         );
         assert!(counted((0..9).map(|i| (i.to_string(), i))).ends_with(", and 1 more"));
         assert_eq!(counted(std::iter::empty()), "none");
