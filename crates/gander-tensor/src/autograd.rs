@@ -1,5 +1,9 @@
 //! Gradients as a function.
 
+mod slopes;
+
+pub use slopes::{Slopes, is_piecewise_linear, slopes};
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashMap},
@@ -28,6 +32,22 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// The gradient of each input that `call.needs`, from that of the output; `None` where it is zero everywhere.
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 
+    /// Whether the result is piecewise linear in the operands that vary, the others held. Then [`Operation::tangent`]
+    /// follows a change through it, and [`Operation::backward`] is linear in them too.
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        let _ = varies;
+        false
+    }
+
+    /// The change of the result for changes of the operands that vary, within the piece of `call`.
+    ///
+    /// # Errors
+    /// [`Error::NotLinear`] where [`Operation::is_piecewise_linear`] says no.
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let _ = (call, changes);
+        Err(Error::NotLinear { op: self.name() })
+    }
+
     /// Multiplications and additions of the direct algorithm.
     fn flops(&self, inputs: &[&Shape], output: &Shape) -> u64 {
         let _ = inputs;
@@ -53,6 +73,11 @@ impl Call<'_> {
     pub fn want(&self, input: usize, gradient: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
         self.needs[input].then(gradient).transpose()
     }
+}
+
+/// The change of the one operand that varies.
+pub(crate) fn only<'a>(changes: &'a [Option<Tensor>], op: &'static str) -> Result<&'a Tensor> {
+    changes.iter().flatten().next().ok_or(Error::NotLinear { op })
 }
 
 thread_local! {
@@ -154,16 +179,30 @@ pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Re
     })
 }
 
-/// Walks the graph from its newest tensor to its oldest, keeping the finished gradients of `inputs`.
+/// Gradients that have come back so far, by tensor: the newest is complete.
+type Pending = BTreeMap<TensorId, (Tensor, Tensor)>;
+
 fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Result<HashMap<TensorId, Tensor>> {
     let leads = Leads::find(outputs, inputs);
-    let mut pending: BTreeMap<TensorId, (Tensor, Tensor)> = BTreeMap::new();
+    let mut pending = Pending::new();
     for &output in outputs {
         if leads.contains(output) {
             let seed = Tensor::ones(output.shape(), output.device())?;
             accumulate(&mut pending, output, seed)?;
         }
     }
+    propagate(pending, &leads, inputs, create_graph, &mut |_, _| {})
+}
+
+/// Walks the graph from its newest tensor to its oldest, keeping the finished gradients of `inputs`. Every operation
+/// that is passed is shown to `visit`, with the gradient of its result.
+fn propagate(
+    mut pending: Pending,
+    leads: &Leads,
+    inputs: &[&Tensor],
+    create_graph: bool,
+    visit: &mut dyn FnMut(&Tensor, &Tensor),
+) -> Result<HashMap<TensorId, Tensor>> {
     let mut finished = HashMap::new();
     while let Some((id, (tensor, gradient))) = pending.pop_last() {
         if inputs.iter().any(|input| input.id() == id) {
@@ -174,6 +213,7 @@ fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Resu
         if !needs.contains(&true) {
             continue;
         }
+        visit(&tensor, &gradient);
         let call = Call {
             inputs: &origin.inputs,
             output: &tensor,
@@ -192,7 +232,7 @@ fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Resu
     Ok(finished)
 }
 
-fn accumulate(pending: &mut BTreeMap<TensorId, (Tensor, Tensor)>, of: &Tensor, gradient: Tensor) -> Result<()> {
+fn accumulate(pending: &mut Pending, of: &Tensor, gradient: Tensor) -> Result<()> {
     let sum = match pending.remove(&of.id()) {
         Some((_, other)) => other.add(&gradient)?,
         None => gradient,
@@ -233,5 +273,20 @@ impl Leads {
 
     fn contains(&self, tensor: &Tensor) -> bool {
         self.0.get(&tensor.id()).copied().unwrap_or(false)
+    }
+
+    /// The tensors behind `output` that a path to an input leads through, itself and the inputs included.
+    fn through(&self, output: &Tensor) -> Vec<Tensor> {
+        let mut seen = std::collections::HashSet::new();
+        let mut found = Vec::new();
+        let mut stack = vec![output.clone()];
+        while let Some(tensor) = stack.pop() {
+            if self.contains(&tensor) && seen.insert(tensor.id()) {
+                let operands = tensor.origin().map_or(&[][..], |origin| &origin.inputs);
+                stack.extend(operands.iter().cloned());
+                found.push(tensor);
+            }
+        }
+        found
     }
 }

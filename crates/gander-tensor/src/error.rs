@@ -53,6 +53,12 @@ pub enum Error {
         /// Which of the inputs.
         input_index: usize,
     },
+    /// A change was to be followed through an operation that is not piecewise linear.
+    #[error("{op}: not piecewise linear in what varies")]
+    NotLinear {
+        /// The operation.
+        op: &'static str,
+    },
     /// A tensor of another device was given to an operation.
     #[error("{op}: tensors live on different devices: {left} and {right}")]
     DeviceMismatch {

@@ -9,7 +9,7 @@
 //! | `I(dy, w)` | `C(g, w)` | `W(g, dy)` |
 //! | `W(x, dy)` | `I(dy, g)` | `C(x, g)` |
 
-use crate::{Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply};
+use crate::{Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
 
 /// The complete geometry of a convolution, with shorter spatial ranks led by axes of size one.
 ///
@@ -441,6 +441,16 @@ impl Operation for Conv {
         Ok(y.reshaped(self.shapes.output.clone()))
     }
 
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        self.activation.is_piecewise_linear() && varies[0] && !varies[1..].contains(&true)
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let change = only(changes, self.name())?;
+        let sum = plain_conv(self.geometry, &self.shapes, change, &call.inputs[1])?;
+        self.activation.backward(&sum, call.output)
+    }
+
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, w) = (&call.inputs[0], &call.inputs[1]);
         let grad = self.activation.backward(grad, call.output)?;
@@ -472,6 +482,16 @@ impl Operation for ConvInputGrad {
         let bias = inputs.get(2).copied();
         let dx = device.conv_input_grad(&self.geometry, inputs[0], inputs[1], bias, self.activation)?;
         Ok(dx.reshaped(self.shapes.input.clone()))
+    }
+
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        self.activation.is_piecewise_linear() && varies[0] && !varies[1..].contains(&true)
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let change = only(changes, self.name())?;
+        let sum = input_grad(self.geometry, &self.shapes, change, &call.inputs[1])?;
+        self.activation.backward(&sum, call.output)
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

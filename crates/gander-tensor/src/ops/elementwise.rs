@@ -1,6 +1,6 @@
 //! Functions of one or two values, element by element.
 
-use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply};
+use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
 
 /// A function of one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,6 +113,11 @@ impl Activation {
     /// The activation of a tensor.
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
         self.as_unary().map_or_else(|| Ok(x.clone()), |op| unary(op, x))
+    }
+
+    /// Whether it is a factor on each side of zero.
+    pub(crate) fn is_piecewise_linear(self) -> bool {
+        matches!(self, Self::Identity | Self::Relu | Self::LeakyRelu(_))
     }
 
     /// The gradient before the activation, from that after it and the activation's output.
@@ -243,6 +248,20 @@ impl Operation for Unary {
         device.unary(self.0, inputs[0])
     }
 
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        matches!(
+            self.0,
+            UnaryOp::Neg | UnaryOp::Relu | UnaryOp::LeakyRelu(_) | UnaryOp::AddScalar(_) | UnaryOp::MulScalar(_)
+        )
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let change = only(changes, self.name())?;
+        // On a piece such a function is a factor, the same as on the way back.
+        let factored = self.backward(call, change)?.swap_remove(0);
+        factored.ok_or(Error::NotLinear { op: self.name() })
+    }
+
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, y) = (&call.inputs[0], call.output);
         let gradient = match self.0 {
@@ -307,6 +326,29 @@ impl Operation for Binary {
         require_float(self.name(), b)?;
         let shape = Shape::broadcast(self.name(), a.shape(), b.shape())?;
         device.binary(self.0, a, b, &shape)
+    }
+
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        match self.0 {
+            BinaryOp::Add | BinaryOp::Sub => true,
+            BinaryOp::Mul => varies != [true, true],
+            _ => false,
+        }
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let (a, b) = (&call.inputs[0], &call.inputs[1]);
+        let changed = match (self.0, changes) {
+            (BinaryOp::Add, [Some(da), Some(db)]) => da.add(db)?,
+            (BinaryOp::Sub, [Some(da), Some(db)]) => da.sub(db)?,
+            (BinaryOp::Add | BinaryOp::Sub, [Some(da), None]) => da.clone(),
+            (BinaryOp::Add, [None, Some(db)]) => db.clone(),
+            (BinaryOp::Sub, [None, Some(db)]) => db.neg()?,
+            (BinaryOp::Mul, [Some(da), None]) => da.mul(b)?,
+            (BinaryOp::Mul, [None, Some(db)]) => a.mul(db)?,
+            _ => return Err(Error::NotLinear { op: self.name() }),
+        };
+        changed.broadcast_to(call.output.shape())
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

@@ -1,6 +1,6 @@
 //! Operations that move values and change none: reshape, permute, concatenate, gather.
 
-use crate::{Array, Call, DType, Device, Error, Operation, Result, Shape, Tensor, apply};
+use crate::{Array, Call, DType, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
 
 /// The next position in the order of memory.
 pub(crate) fn advance(position: &mut [usize], shape: &[usize]) {
@@ -45,6 +45,14 @@ impl Operation for Reshape {
         Ok(inputs[0].reshaped(self.0.clone()))
     }
 
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        true
+    }
+
+    fn tangent(&self, _call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        only(changes, self.name())?.reshape(self.0.clone())
+    }
+
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(grad.reshape(call.inputs[0].shape())?)])
     }
@@ -68,6 +76,14 @@ impl Operation for Permute {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.permute(inputs[0], &self.0)
+    }
+
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        true
+    }
+
+    fn tangent(&self, _call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        only(changes, self.name())?.permute(&self.0)
     }
 
     fn backward(&self, _call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
@@ -99,6 +115,23 @@ impl Operation for Concat {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.concat(inputs, self.axis)
+    }
+
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        true
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let parts = call
+            .inputs
+            .iter()
+            .zip(changes)
+            .map(|(input, change)| match change {
+                Some(change) => Ok(change.clone()),
+                None => Tensor::zeros(input.shape(), input.device()),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        concat(&parts.iter().collect::<Vec<_>>(), self.axis as isize)
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
@@ -155,6 +188,14 @@ impl Operation for GatherRows {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.gather_rows(inputs[0], inputs[1])
+    }
+
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        varies == [true, false]
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        only(changes, self.name())?.gather_rows(&call.inputs[1])
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

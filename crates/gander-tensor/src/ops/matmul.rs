@@ -1,7 +1,8 @@
 //! Matrix products.
 
 use crate::{
-    Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, ops::conv::sum_to_channels,
+    Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only,
+    ops::conv::sum_to_channels,
 };
 
 /// A batch of products `c[i] = a[i] · b[i]`, with `c[i]` of `m × n` and a reduction over `k`.
@@ -191,6 +192,15 @@ impl Operation for Matmul {
             self.activation,
         )?;
         Ok(c.reshaped(self.output.clone()))
+    }
+
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        self.activation.is_piecewise_linear() && varies[0] && !varies[1..].contains(&true)
+    }
+
+    fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let product = matmul(only(changes, self.name())?, &call.inputs[1], self.options)?;
+        self.activation.backward(&product, call.output)
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

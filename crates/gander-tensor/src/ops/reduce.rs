@@ -1,6 +1,8 @@
 //! Sums, means and maxima over axes.
 
-use crate::{Array, BinaryOp, Call, Device, Operation, Result, Shape, Tensor, apply, ops::elementwise::binary};
+use crate::{
+    Array, BinaryOp, Call, Device, Operation, Result, Shape, Tensor, apply, autograd::only, ops::elementwise::binary,
+};
 
 /// How values are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,14 @@ impl Operation for Reduce {
         device.reduce(self.op, inputs[0], &self.axes)
     }
 
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        self.op == ReduceOp::Sum
+    }
+
+    fn tangent(&self, _call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        only(changes, self.name())?.reduce(self.op, &self.axes)
+    }
+
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let x = &call.inputs[0];
         let gradient = match self.op {
@@ -99,6 +109,14 @@ impl Operation for Broadcast {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.broadcast(inputs[0], &self.0)
+    }
+
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        true
+    }
+
+    fn tangent(&self, _call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        only(changes, self.name())?.broadcast_to(self.0.clone())
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply};
+use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
 
 /// A sparse matrix that maps an axis of `in_len` positions to one of `out_len`, in compressed rows.
 ///
@@ -196,6 +196,15 @@ impl Operation for MapAxis {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.map_axis(inputs[0], self.axis, &self.map)
+    }
+
+    fn is_piecewise_linear(&self, _varies: &[bool]) -> bool {
+        true
+    }
+
+    fn tangent(&self, _call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
+        let change = only(changes, self.name())?;
+        change.map_axis(self.name, self.axis, self.map.clone())
     }
 
     fn backward(&self, _call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use gander_nn::{Mode, Parameters};
-use gander_tensor::{GradOptions, RandomKey, Tensor, Unused, grad, no_grad};
+use gander_tensor::{GradOptions, RandomKey, Tensor, Unused, grad, is_piecewise_linear, no_grad};
 
-use super::{config::TrainingConfig, state::TrainState, state::adam_config};
+use super::{
+    config::TrainingConfig,
+    state::{Progress, TrainState, adam_config},
+};
 use crate::{
     augment,
     error::{Error, Result},
-    regularizers,
+    regularizers::{self, Penalized},
 };
 
 /// Real images in −1..=1 and, where there are classes, their labels (u32).
@@ -67,6 +70,37 @@ fn judge(
     Ok(state.discriminator.forward(&seen, labels, mode)?)
 }
 
+/// One step: the discriminator's updates, the generator's, the average.
+///
+/// `next_batch` brings real images, in as many parts as it is asked for.
+pub fn step(
+    state: &mut TrainState,
+    training: &TrainingConfig,
+    next_batch: &mut dyn FnMut(&mut Progress, usize) -> Result<Vec<Batch>>,
+) -> Result<Scalars> {
+    let share = state.progress.burn_in_share(training);
+    let settings = Settings { training, share };
+    let keep = |gradients| Ok(gradients);
+    let before = state.progress.images_seen;
+    let mut scalars = Scalars::new();
+    if can_share_fakes(training) {
+        let real = next_batch(&mut state.progress, 1)?;
+        scalars = joint_step(state, &real[0], settings, &keep)?;
+    } else {
+        for _ in 0..training.discriminator_updates {
+            let real = next_batch(&mut state.progress, training.accumulate)?;
+            scalars.extend(discriminator_step(state, &real, settings, &keep)?);
+        }
+        for _ in 0..training.generator_updates {
+            let real = next_batch(&mut state.progress, training.accumulate)?;
+            scalars.extend(generator_step(state, &real, settings, &keep)?);
+        }
+    }
+    update_average(state, state.progress.images_seen - before, settings)?;
+    state.progress.steps += 1;
+    Ok(scalars)
+}
+
 /// One update of the discriminator: real and fake images, logits, adversarial loss, penalties, optimizer.
 ///
 /// `batches` are the parts of an accumulated batch.
@@ -81,8 +115,14 @@ pub fn discriminator_step(
     for batch in batches {
         let key = state.progress.next_key();
         let fakes = no_grad(|| make_fakes(state, key, batch))?;
-        let loss = discriminator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-        sum.add(&loss, state.discriminator.parameters())?;
+        sum.add(discriminator_gradients(
+            state,
+            batch,
+            &fakes,
+            settings,
+            key,
+            &mut scalars,
+        )?)?;
     }
     update_discriminator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
     state.progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
@@ -113,14 +153,14 @@ fn update_discriminator(
     Ok(())
 }
 
-fn discriminator_loss(
+fn discriminator_gradients(
     state: &TrainState,
     batch: &Batch,
     fakes: &Fakes,
     settings: Settings<'_>,
     key: RandomKey,
     scalars: &mut Scalars,
-) -> Result<Tensor> {
+) -> Result<Vec<Tensor>> {
     let training = settings.training;
     let (r1_gamma, r2_gamma) = (
         training.r1_gamma.at(settings.share),
@@ -140,15 +180,20 @@ fn discriminator_loss(
     record(scalars, "discriminator_loss", &loss)?;
     record(scalars, "real_logits", &real_logits.mean_all()?)?;
     record(scalars, "fake_logits", &fake_logits.mean_all()?)?;
-    if r1_gamma > 0.0 {
-        let penalty = regularizers::r1(&real_logits, &real_images)?.mean_all()?;
-        record(scalars, "r1_penalty", &penalty)?;
-        loss = loss.add(&penalty.mul_scalar(0.5 * r1_gamma as f32)?)?;
+    let penalties = [
+        ("r1_penalty", r1_gamma, &real_logits, &real_images),
+        ("r2_penalty", r2_gamma, &fake_logits, &fake_images),
+    ];
+    if can_share_slopes(training, &penalties) {
+        return shared_slopes(&loss, &penalties, state.discriminator.parameters(), scalars);
     }
-    if r2_gamma > 0.0 {
-        let penalty = regularizers::r2(&fake_logits, &fake_images)?.mean_all()?;
-        record(scalars, "r2_penalty", &penalty)?;
-        loss = loss.add(&penalty.mul_scalar(0.5 * r2_gamma as f32)?)?;
+    for (name, gamma, logits, images) in penalties {
+        if gamma > 0.0 {
+            // R2 is the same function of fakes.
+            let penalty = regularizers::r1(logits, images)?.mean_all()?;
+            record(scalars, name, &penalty)?;
+            loss = loss.add(&penalty.mul_scalar(0.5 * gamma as f32)?)?;
+        }
     }
     if training.gradient_penalty > 0.0 {
         let on_interpolates = |images: &Tensor| judge(images, &batch.labels, "interpolates");
@@ -158,7 +203,37 @@ fn discriminator_loss(
         record(scalars, "gradient_penalty", &penalty)?;
         loss = loss.add(&penalty.mul_scalar(training.gradient_penalty as f32)?)?;
     }
-    Ok(loss)
+    weight_gradients(&loss, state.discriminator.parameters())
+}
+
+/// A penalty's name, its weight, and the logits and images whose slope it limits.
+type Penalty<'a> = (&'static str, f64, &'a Tensor, &'a Tensor);
+
+/// Whether the penalties' weight gradients come with those of the loss, in one pass more and without a second tape.
+fn can_share_slopes(training: &TrainingConfig, penalties: &[Penalty<'_>]) -> bool {
+    training.gradient_penalty == 0.0
+        && penalties
+            .iter()
+            .all(|(_, gamma, logits, images)| *gamma > 0.0 && is_piecewise_linear(logits, &[images]))
+}
+
+fn shared_slopes(
+    loss: &Tensor,
+    penalties: &[Penalty<'_>; 2],
+    parameters: &Parameters,
+    scalars: &mut Scalars,
+) -> Result<Vec<Tensor>> {
+    let weights = parameters.weight_tensors();
+    let weights: Vec<&Tensor> = weights.iter().collect();
+    let logits = penalties.each_ref().map(|(_, _, logits, _)| *logits);
+    let seeds = grad(&[loss], &logits, GradOptions::default())?;
+    let mut sum = Gradients::default();
+    for ((name, gamma, logits, images), seeds) in penalties.iter().zip(&seeds) {
+        let Penalized { penalty, gradients } = regularizers::penalized(logits, images, seeds, *gamma, &weights)?;
+        record(scalars, name, &penalty)?;
+        sum.add(gradients)?;
+    }
+    Ok(sum.0)
 }
 
 /// One update of the generator: fake images, logits, adversarial loss, optimizer.
@@ -176,7 +251,7 @@ pub fn generator_step(
         let key = state.progress.next_key();
         let fakes = make_fakes(state, key, batch)?;
         let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-        sum.add(&loss, state.generator.parameters())?;
+        sum.add(weight_gradients(&loss, state.generator.parameters())?)?;
     }
     update_generator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
     Ok(scalars)
@@ -236,16 +311,13 @@ pub fn joint_step(
     let key = state.progress.next_key();
     let fakes = make_fakes(state, key, batch)?;
 
-    let mut sum = Gradients::default();
-    let loss = discriminator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-    sum.add(&loss, state.discriminator.parameters())?;
-    update_discriminator(state, sum.mean(1)?, &scalars, settings, reduce)?;
+    let gradients = discriminator_gradients(state, batch, &fakes, settings, key, &mut scalars)?;
+    update_discriminator(state, gradients, &scalars, settings, reduce)?;
     state.progress.images_seen += batch.images.side(0) as u64;
 
-    let mut sum = Gradients::default();
     let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-    sum.add(&loss, state.generator.parameters())?;
-    update_generator(state, sum.mean(1)?, &scalars, settings, reduce)?;
+    let gradients = weight_gradients(&loss, state.generator.parameters())?;
+    update_generator(state, gradients, &scalars, settings, reduce)?;
     Ok(scalars)
 }
 
@@ -265,19 +337,23 @@ pub fn update_average(state: &TrainState, images: u64, settings: Settings<'_>) -
         .average_towards(state.generator.parameters(), beta as f32)?)
 }
 
+/// In the order of [`Parameters::weights`]; zeros where the loss does not depend on a weight.
+fn weight_gradients(loss: &Tensor, parameters: &Parameters) -> Result<Vec<Tensor>> {
+    let weights = parameters.weight_tensors();
+    let inputs: Vec<&Tensor> = weights.iter().collect();
+    let options = GradOptions {
+        unused: Unused::Zeros,
+        ..GradOptions::default()
+    };
+    Ok(grad(&[loss], &inputs, options)?)
+}
+
 /// Gradients summed over the parts of a batch.
 #[derive(Default)]
 struct Gradients(Vec<Tensor>);
 
 impl Gradients {
-    fn add(&mut self, loss: &Tensor, parameters: &Parameters) -> Result<()> {
-        let weights = parameters.weight_tensors();
-        let inputs: Vec<&Tensor> = weights.iter().collect();
-        let options = GradOptions {
-            unused: Unused::Zeros,
-            ..GradOptions::default()
-        };
-        let new = grad(&[loss], &inputs, options)?;
+    fn add(&mut self, new: Vec<Tensor>) -> Result<()> {
         self.0 = if self.0.is_empty() {
             new
         } else {

@@ -13,8 +13,8 @@ use gander_tensor::{DType, DeviceRef, Tensor};
 
 use super::{
     config::RunConfig,
-    state::{PlanCorrection, TrainState},
-    steps::{self, Batch, Scalars, Settings},
+    state::{PlanCorrection, Progress, TrainState},
+    steps::{self, Batch, Scalars},
 };
 use crate::error::Result;
 
@@ -126,30 +126,10 @@ impl Trainer {
         Ok(Outcome::Finished)
     }
 
-    /// One step: the discriminator's updates, the generator's, the average.
     fn step(&mut self, batches: &mut Batches) -> Result<Scalars> {
-        let training = &self.config.training;
-        let share = self.state.progress.burn_in_share(training);
-        let settings = Settings { training, share };
-        let keep = |gradients| Ok(gradients);
-        let before = self.state.progress.images_seen;
-        let scalars = if steps::can_share_fakes(training) {
-            let real = batches.next(1, &mut self.state)?;
-            steps::joint_step(&mut self.state, &real[0], settings, &keep)?
-        } else {
-            let mut scalars = Scalars::new();
-            for _ in 0..training.discriminator_updates {
-                let real = batches.next(training.accumulate, &mut self.state)?;
-                scalars.extend(steps::discriminator_step(&mut self.state, &real, settings, &keep)?);
-            }
-            for _ in 0..training.generator_updates {
-                let real = batches.next(training.accumulate, &mut self.state)?;
-                scalars.extend(steps::generator_step(&mut self.state, &real, settings, &keep)?);
-            }
-            scalars
-        };
-        steps::update_average(&self.state, self.state.progress.images_seen - before, settings)?;
-        self.state.progress.steps += 1;
+        let scalars = steps::step(&mut self.state, &self.config.training, &mut |progress, parts| {
+            batches.next(parts, progress)
+        })?;
         self.state.progress.seconds = self.seconds();
         Ok(scalars)
     }
@@ -185,9 +165,9 @@ impl Batches {
     }
 
     /// The parts of the next batch.
-    fn next(&mut self, parts: usize, state: &mut TrainState) -> Result<Vec<Batch>> {
+    fn next(&mut self, parts: usize, progress: &mut Progress) -> Result<Vec<Batch>> {
         let batches = (0..parts).map(|_| self.part()).collect();
-        state.progress.sampler_position = self.loader.position();
+        progress.sampler_position = self.loader.position();
         batches
     }
 
