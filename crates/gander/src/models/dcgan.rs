@@ -5,7 +5,7 @@
 //! of the normalization as N(1, 0.02), as in both.
 //!
 //! At 64 × 64 with width 64 the generator goes 512, 256, 128, 64 channels at 4, 8, 16, 32 px. Other sizes keep the
-//! finest map at `width`, double at each halving up to eight times, and end with a smallest map of 4 to 8 positions.
+//! finest map at `width`, double at each halving up to eight times, and end with a smallest map whose shorter side has 3 to 6 positions.
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,

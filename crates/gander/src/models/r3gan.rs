@@ -6,7 +6,7 @@
 //! convolutions. The generator starts from a learned map scaled by the latents, the discriminator ends with a depthwise
 //! convolution over its smallest map.
 //!
-//! The paper's smallest map is 4 × 4; here its sides have 4 to 8 positions (the longer one more in rectangles).
+//! The paper's smallest map is 4 × 4; here the shorter side has 3 to 6 positions.
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,
