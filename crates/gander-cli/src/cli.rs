@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    commands::{completions, data, inspect, sample, train},
+    commands::{bench, completions, data, inspect, sample, train},
     failure,
     screen::Screen,
 };
@@ -41,6 +41,7 @@ enum Verb {
     Sample(sample::Arguments),
     Data(data::Arguments),
     Inspect(inspect::Arguments),
+    Bench(bench::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Sample(arguments) => sample::run(&arguments, &screen),
         Verb::Data(arguments) => data::run(arguments, &screen),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments, &screen),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     done.unwrap_or_else(|error| failure::tell(&error))

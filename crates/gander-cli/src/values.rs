@@ -1,5 +1,6 @@
 //! Values as users write them: sizes, seeds, shares, settings.
 
+use gander::bench::Workload;
 use gander_data::Size;
 use gander_tensor::{Isa, Precision};
 
@@ -110,6 +111,16 @@ impl PrecisionChoice {
 pub(crate) fn isa(name: &str) -> Result<Isa, String> {
     name.parse()
         .map_err(|_| format!("one of {}", Isa::ALL.map(|isa| isa.to_string()).join(", ")))
+}
+
+/// A workload by its name.
+pub(crate) fn workload(name: &str) -> Result<Workload, String> {
+    name.parse().map_err(|_| {
+        format!(
+            "one of {}",
+            Workload::ALL.map(|workload| workload.to_string()).join(", ")
+        )
+    })
 }
 
 #[cfg(test)]

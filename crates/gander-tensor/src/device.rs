@@ -87,6 +87,12 @@ pub trait Device: Debug + Send + Sync {
         1
     }
 
+    /// Multiplications and additions that it does in a second at most, operands at hand, measured now; `None` where
+    /// that means nothing.
+    fn peak_operations_per_second(&self) -> Option<f64> {
+        None
+    }
+
     /// Little-endian bytes of `dtype` brought to the device.
     fn upload(&self, bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Array>;
     /// The values as little-endian bytes of their dtype.

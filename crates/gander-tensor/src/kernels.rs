@@ -15,6 +15,7 @@ pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod peak;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod resample;

@@ -7,9 +7,12 @@
 //! - [`train`]: a step as the papers write it, the state, the loop
 //! - [`session`]: a whole run, from what a user asks for to the files it leaves
 //! - [`shipped`]: the generator file and images from it
+//! - [`translation`]: from one collection of images to another
+//! - [`bench`]: how fast this machine trains
 //! - [`run`], [`events`], [`report`], [`images`]: what a run leaves behind and tells on its way
 
 pub mod augment;
+pub mod bench;
 pub mod error;
 pub mod events;
 pub mod images;
@@ -21,5 +24,6 @@ pub mod run;
 pub mod session;
 pub mod shipped;
 pub mod train;
+pub mod translation;
 
 pub use error::{Error, Result};

@@ -159,6 +159,10 @@ impl Device for Cpu {
         self.context.threads.threads()
     }
 
+    fn peak_operations_per_second(&self) -> Option<f64> {
+        Some(kernels::peak::operations_per_second(&self.context))
+    }
+
     fn upload(&self, bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Array> {
         let mut buffer = self.context.pool.take(bytes.len());
         buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes);

@@ -124,7 +124,7 @@ pub fn for_family(family: &str, images: ImageSpec) -> Result<(ModelConfig, Train
 }
 
 /// What all families share: no penalty, no augmentation, one update each.
-fn plain() -> TrainingConfig {
+pub(crate) fn plain() -> TrainingConfig {
     TrainingConfig {
         total_kimg: 1000.0,
         burn_in_kimg: 0.0,
@@ -174,7 +174,7 @@ fn sngan_training() -> TrainingConfig {
 ///
 /// `r1_gamma` grows with the number of pixels: 0.05 at 32 px and 2 at 64 px in the paper's table; its own text finds
 /// anything from 1 to 100 to train at 64 px.
-fn r3gan_training(images: ImageSpec) -> TrainingConfig {
+pub(crate) fn r3gan_training(images: ImageSpec) -> TrainingConfig {
     let pixels = (images.height_px * images.width_px) as f64;
     let gamma = (pixels / (64.0 * 64.0)).max(0.25);
     TrainingConfig {
