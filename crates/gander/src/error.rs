@@ -130,6 +130,66 @@ pub enum Error {
         /// The other process.
         pid: u32,
     },
+    /// A score needs more images.
+    #[error("{score} needs {needed} images on each side: {got}")]
+    TooFewImages {
+        /// The score.
+        score: &'static str,
+        /// How many it needs.
+        needed: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// Features of another length than those they are compared with.
+    #[error("features are {got} long, expected {expected}")]
+    UnlikeFeatures {
+        /// The length there should be.
+        expected: usize,
+        /// The length there is.
+        got: usize,
+    },
+    /// Images of another shape than those they are compared with.
+    #[error("images are {got}, expected {expected}")]
+    UnlikeImages {
+        /// What they should be.
+        expected: String,
+        /// What they are.
+        got: String,
+    },
+    /// A feature that is not a finite number.
+    #[error("a feature is not finite, of image {row}")]
+    NonFiniteFeatures {
+        /// The image, counted from 0.
+        row: usize,
+    },
+    /// The decomposition of a covariance did not converge.
+    #[error("no eigenvalues found of a matrix with {side} rows")]
+    NoEigenvalues {
+        /// Its rows.
+        side: usize,
+    },
+    /// A feature space that is made from labels, and images without.
+    #[error("the feature space needs labels: {space}")]
+    Unlabeled {
+        /// The space.
+        space: &'static str,
+    },
+    /// A score that needs classes, and a feature space without.
+    #[error("the score needs a feature space with classes: {score}")]
+    Classless {
+        /// The score.
+        score: &'static str,
+    },
+    /// A file of weights holds another network.
+    #[error("{path} does not hold {expected}: {reason}")]
+    WrongNetwork {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// A settings file or a `key=value` does not say something that a run can be made of.
     #[error("invalid settings: {reason}")]
     InvalidConfig {
