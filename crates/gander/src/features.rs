@@ -3,9 +3,13 @@
 //! | space | looks with | needs |
 //! |---|---|---|
 //! | [`Pixels`] | the image, made small | nothing |
+//! | [`EffNet`] | EfficientNet-Lite0, trained on ImageNet | a file of its weights |
 
+mod effnet;
+mod network;
 mod pixels;
 
+pub use effnet::EffNet;
 pub use pixels::Pixels;
 
 use std::fmt::Debug;
