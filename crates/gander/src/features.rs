@@ -3,12 +3,15 @@
 //! | space | looks with | needs |
 //! |---|---|---|
 //! | [`Pixels`] | the image, made small | nothing |
+//! | [`Classifier`] | a small network trained on the real images and their labels | labels, a minute |
 //! | [`EffNet`] | EfficientNet-Lite0, trained on ImageNet | a file of its weights |
 
+pub mod classifier;
 mod effnet;
 mod network;
 mod pixels;
 
+pub use classifier::{Classifier, ClassifierHeader, ClassifierOptions};
 pub use effnet::EffNet;
 pub use pixels::Pixels;
 
