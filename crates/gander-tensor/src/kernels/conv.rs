@@ -1,7 +1,8 @@
 //! Convolutions, their input gradients (transposed convolutions) and their weight gradients.
 //!
 //! [`plan`] says which products there are, [`field`] brings the source of some of them together, [`forward`] and
-//! [`weight_grad`] drive the register tiles of [`super::gemm`] over them.
+//! [`weight_grad`] drive the register tiles of [`super::gemm`] over them. Dense convolutions with kernels of three and
+//! of four are computed with fewer multiplications where that takes less time ([`winograd`]).
 
 mod border;
 mod field;
@@ -10,9 +11,11 @@ mod plan;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod winograd;
 
 use forward::Reduce;
 use plan::Plan;
+use winograd::Pass;
 
 use super::{
     Context,
@@ -37,6 +40,9 @@ pub(crate) fn conv(
     assert!(bias.is_none_or(|bias| bias.len() == g.out_channels));
     if let Some(product) = as_product(g) {
         return matmul(ctx, &product, x, w, bias, act, y);
+    }
+    if let Some(tiling) = winograd::tiling(ctx, g, Pass::Forward) {
+        return tiling.run(ctx, x, w, bias, act, y);
     }
     forward::run(ctx, &Plan::forward(g), (x, w, Reduce::Middle), bias, act, y);
 }
@@ -70,6 +76,9 @@ pub(crate) fn conv_input_grad_fused(
         let repeated = bias.map(|bias| bias.repeat(k / g.in_channels));
         return matmul(ctx, &product, dy, w, repeated.as_deref(), act, dx);
     }
+    if let Some(tiling) = winograd::tiling(ctx, g, Pass::InputGrad) {
+        return tiling.run(ctx, dy, w, bias, act, dx);
+    }
     forward::run(ctx, &Plan::backward(g), (dy, w, Reduce::Last), bias, act, dx);
 }
 
@@ -87,6 +96,9 @@ pub(crate) fn conv_weight_grad(ctx: &Context, g: &ConvGeometry, x: &[f32], dy: &
             ..PRODUCT
         };
         return matmul(ctx, &product, x, dy, None, Activation::Identity, dw);
+    }
+    if let Some(tiling) = winograd::tiling(ctx, g, Pass::WeightGrad) {
+        return tiling.weight_grad(ctx, x, dy, dw);
     }
     weight_grad::run(ctx, &Plan::forward(g), x, dy, dw);
 }

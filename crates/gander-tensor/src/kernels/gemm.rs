@@ -12,7 +12,7 @@ mod avx512;
 mod convert;
 pub(super) mod drive;
 mod matmul;
-mod micro;
+pub(super) mod micro;
 pub(super) mod pack;
 mod portable;
 #[cfg(test)]
@@ -109,6 +109,29 @@ type TileLoop = unsafe fn(&Tile<'_>);
 type OuterLoop = unsafe fn(&Outer<'_>);
 type DepthwiseLoop = unsafe fn(&Depthwise<'_>);
 
+/// Which registers a set has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registers {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Neon,
+    Plain,
+}
+
+/// A body of code over registers, to compile for those of every set. `run` and all it calls must be
+/// `#[inline(always)]`.
+pub(super) trait OnVectors {
+    /// The body.
+    ///
+    /// # Safety
+    /// The instruction set is available, and what the body's own documentation asks for.
+    unsafe fn run<S: micro::Vector>(self);
+}
+
 /// The innermost loops of an instruction set and precision.
 pub(super) struct Set {
     /// Float32 values in a register.
@@ -124,6 +147,7 @@ pub(super) struct Set {
     pub(super) depthwise: (usize, usize, TileLoop),
     /// Taps and loop; always float32.
     pub(super) depthwise_outer: (usize, DepthwiseLoop),
+    registers: Registers,
     /// For bfloat16.
     rounding: Option<Rounding>,
     transpose: Option<Transpose>,
@@ -141,6 +165,26 @@ impl Set {
             Isa::Avx2 if isa.available() => &avx2::F32,
             Isa::Neon if isa.available() => &portable::NEON,
             _ => &portable::PLAIN,
+        }
+    }
+
+    /// Runs a body over this set's registers.
+    ///
+    /// # Safety
+    /// What the body's own documentation asks for.
+    pub(super) unsafe fn run<K: OnVectors>(&self, kernel: K) {
+        // SAFETY: sets are only handed out where their instructions are available; the caller vouches for the rest.
+        unsafe {
+            match self.registers {
+                #[cfg(target_arch = "x86_64")]
+                Registers::Avx512 => avx512::run(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Registers::Avx512Bf16 => avx512::run_bf16(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Registers::Avx2 => avx2::run(kernel),
+                Registers::Neon => portable::run::<true, K>(kernel),
+                Registers::Plain => portable::run::<false, K>(kernel),
+            }
         }
     }
 

@@ -93,7 +93,7 @@ pub(super) fn contexts(threads: usize) -> impl Iterator<Item = Context> {
 }
 
 /// Numbers of both signs between a quarter and one.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
+pub(super) fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
         .map(|_| {
@@ -136,7 +136,7 @@ fn assert_sums(got: &[f32], exact: &[f64], sizes: &[f64], terms: usize, what: &s
     }
 }
 
-fn absolute(values: &[f64]) -> Vec<f64> {
+pub(super) fn absolute(values: &[f64]) -> Vec<f64> {
     values.iter().map(|v| v.abs()).collect()
 }
 

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{
-    Depthwise, Outer, Set, Tile,
+    Depthwise, OnVectors, Outer, Registers, Set, Tile,
     micro::{self, SUMS, Vector},
 };
 
@@ -26,6 +26,7 @@ pub(super) static F32: Set = Set {
     dots: &[(8, dot::<8, 1>), (4, dot::<4, 2>), (4, dot::<4, 3>), (3, dot::<3, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    registers: Registers::Avx2,
     rounding: None,
     transpose: None,
 };
@@ -35,6 +36,7 @@ struct Float;
 impl Vector for Float {
     type V = __m256;
     const LANES: usize = 8;
+    const ELEMENTS: usize = 1;
 
     #[inline(always)]
     unsafe fn zero() -> __m256 {
@@ -77,6 +79,31 @@ impl Vector for Float {
         unsafe { _mm256_add_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: AVX2 is there in the callers below.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn scaled(v: __m256, factor: f32) -> __m256 {
+        // SAFETY: AVX2 is there in the callers below.
+        unsafe { _mm256_mul_ps(v, _mm256_set1_ps(factor)) }
+    }
+    #[inline(always)]
+    unsafe fn scaled_add(sum: __m256, v: __m256, factor: f32) -> __m256 {
+        // SAFETY: FMA is there in the callers below.
+        unsafe { _mm256_fmadd_ps(v, _mm256_set1_ps(factor), sum) }
+    }
+    #[inline(always)]
+    unsafe fn store_elements(to: *mut u8, v: __m256, lanes: usize) {
+        // SAFETY: the caller vouches for the place of `lanes` values.
+        unsafe { micro::store_columns::<Self>(to.cast(), v, lanes) }
+    }
+    #[inline(always)]
+    unsafe fn store_units(to: *mut u8, [v, _]: [__m256; 2]) {
+        // SAFETY: the caller vouches for 32 writable bytes.
+        unsafe { _mm256_storeu_ps(to.cast(), v) }
+    }
+    #[inline(always)]
     unsafe fn leaky(v: __m256, slope: f32) -> __m256 {
         // SAFETY: AVX2 is there in the callers below.
         unsafe {
@@ -106,6 +133,13 @@ unsafe fn mask(lanes: usize) -> __m256i {
             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
         )
     }
+}
+
+/// Runs a body over registers of float32.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run<K: OnVectors>(kernel: K) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { kernel.run::<Float>() }
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{
-    Depthwise, Outer, Rounding, Set, Tile, convert,
+    Depthwise, OnVectors, Outer, Registers, Rounding, Set, Tile, convert,
     micro::{self, SUMS, Vector},
 };
 
@@ -36,6 +36,7 @@ pub(super) static F32: Set = Set {
     dots: &[(8, dot::<8, 1>), (8, dot::<8, 2>), (5, dot::<5, 3>), (4, dot::<4, 4>)],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    registers: Registers::Avx512,
     rounding: None,
     transpose: Some(convert::transpose),
 };
@@ -72,6 +73,7 @@ pub(super) static BF16: Set = Set {
     ],
     depthwise: (4, 2, depthwise::<4, 2>),
     depthwise_outer: (8, depthwise_outer::<8>),
+    registers: Registers::Avx512Bf16,
     rounding: Some(Rounding {
         narrow: convert::narrow,
         pair: convert::pair,
@@ -125,6 +127,21 @@ macro_rules! registers {
             unsafe { _mm512_add_ps(a, b) }
         }
         #[inline(always)]
+        unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn scaled(v: __m512, factor: f32) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_mul_ps(v, _mm512_set1_ps(factor)) }
+        }
+        #[inline(always)]
+        unsafe fn scaled_add(sum: __m512, v: __m512, factor: f32) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe { _mm512_fmadd_ps(v, _mm512_set1_ps(factor), sum) }
+        }
+        #[inline(always)]
         unsafe fn leaky(v: __m512, slope: f32) -> __m512 {
             // SAFETY: AVX-512 is there in the callers below.
             unsafe {
@@ -142,7 +159,18 @@ macro_rules! registers {
 
 impl Vector for Float {
     registers!();
+    const ELEMENTS: usize = 1;
 
+    #[inline(always)]
+    unsafe fn store_elements(to: *mut u8, v: __m512, lanes: usize) {
+        // SAFETY: the caller vouches for the place of `lanes` values.
+        unsafe { micro::store_columns::<Self>(to.cast(), v, lanes) }
+    }
+    #[inline(always)]
+    unsafe fn store_units(to: *mut u8, [v, _]: [__m512; 2]) {
+        // SAFETY: the caller vouches for 64 writable bytes.
+        unsafe { _mm512_storeu_ps(to.cast(), v) }
+    }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, sum: __m512) -> __m512 {
         // SAFETY: AVX-512 is there in the callers below.
@@ -152,7 +180,21 @@ impl Vector for Float {
 
 impl Vector for Brain {
     registers!();
+    const ELEMENTS: usize = 2;
 
+    #[inline(always)]
+    unsafe fn store_elements(to: *mut u8, v: __m512, lanes: usize) {
+        // SAFETY: AVX-512 (BW, VL, BF16) is there in the callers below; masked lanes are not touched.
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm256_mask_storeu_epi16(to.cast(), mask(lanes), rounded);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_units(to: *mut u8, [low, high]: [__m512; 2]) {
+        // SAFETY: AVX-512 (BW, BF16) is there in the callers below; the caller vouches for 64 writable bytes.
+        unsafe { convert::store_rounded_pairs(to.cast(), low, high) }
+    }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, sum: __m512) -> __m512 {
         // SAFETY: AVX512_BF16 is there in the callers below; both types are 64 plain bytes.
@@ -192,6 +234,20 @@ fn sums(v: &[__m512; SUMS]) -> [f32; SUMS] {
 #[inline(always)]
 fn mask(lanes: usize) -> __mmask16 {
     (0xffff_u32 >> (16 - lanes.min(16))) as __mmask16
+}
+
+/// Runs a body over registers of float32.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn run<K: OnVectors>(kernel: K) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { kernel.run::<Float>() }
+}
+
+/// Runs a body over registers whose operands are bfloat16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn run_bf16<K: OnVectors>(kernel: K) {
+    // SAFETY: the caller vouches for the instruction set and the operands.
+    unsafe { kernel.run::<Brain>() }
 }
 
 #[target_feature(enable = "avx512f")]

@@ -79,6 +79,29 @@ const fn zip_order(start: u16) -> [u16; 32] {
     order
 }
 
+/// Sixteen units of values that are rounded here.
+///
+/// # Safety
+/// `to` has room for sixteen units.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn store_rounded_pairs(to: *mut u32, low: __m512, high: __m512) {
+    const ORDER: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            order[i] = i as u16 / 2 + if i % 2 == 1 { 16 } else { 0 };
+            i += 1;
+        }
+        order
+    };
+    // SAFETY: the order is 64 plain bytes; the caller vouches for the place.
+    unsafe {
+        let order = std::mem::transmute::<[u16; 32], __m512i>(ORDER);
+        _mm512_storeu_epi32(to.cast(), _mm512_permutexvar_epi16(order, round(low, high)));
+    }
+}
+
 /// # Safety
 /// `to` has room for `lanes` units, of which the first 32 are written.
 #[inline]

@@ -195,15 +195,25 @@ pub(crate) unsafe fn finish_rows(isa: Isa, rows: &Rows<'_>, right: &Right<'_>, a
     let (Some(first), Some(last)) = (right.panels.first(), right.panels.last()) else {
         return;
     };
-    if !matches!(activation, Activation::Tanh | Activation::Sigmoid) {
+    if !is_left_out(activation) {
         return;
     }
     let columns = last.column + last.columns - first.column;
     for row in rows.c_offsets {
         // SAFETY: the caller vouches for these columns of the row.
         let values = unsafe { std::slice::from_raw_parts_mut(rows.c.add(row + first.column), columns) };
-        isa.run(Squash { activation, values });
+        squash(isa, activation, values);
     }
+}
+
+/// Whether the innermost loops leave this activation to [`squash`].
+pub(crate) fn is_left_out(activation: Activation) -> bool {
+    matches!(activation, Activation::Tanh | Activation::Sigmoid)
+}
+
+/// Applies an activation that the innermost loops leave out.
+pub(crate) fn squash(isa: Isa, activation: Activation, values: &mut [f32]) {
+    isa.run(Squash { activation, values });
 }
 
 struct Squash<'a> {

@@ -16,10 +16,12 @@ use crate::Activation;
 pub(super) const SUMS: usize = 16;
 
 /// A register of float32 sums, and of units of the operands.
-pub(super) trait Vector {
+pub(in crate::kernels) trait Vector {
     type V: Copy;
     /// Float32 values, and units, in a register.
     const LANES: usize;
+    /// Operand elements in a unit.
+    const ELEMENTS: usize;
 
     unsafe fn zero() -> Self::V;
     /// A register of units from any address.
@@ -34,14 +36,24 @@ pub(super) trait Vector {
     /// `sum + a · b`, with both products of a unit.
     unsafe fn fma(a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// `v · factor`, of float32 values.
+    unsafe fn scaled(v: Self::V, factor: f32) -> Self::V;
+    /// `sum + v · factor`, of float32 values.
+    unsafe fn scaled_add(sum: Self::V, v: Self::V, factor: f32) -> Self::V;
+    /// The first `lanes` values as operand elements, one after the other; nothing else is written.
+    unsafe fn store_elements(to: *mut u8, v: Self::V, lanes: usize);
+    /// A register of units, whose elements come from one register each.
+    unsafe fn store_units(to: *mut u8, elements: [Self::V; 2]);
     /// `v` where it is positive or not a number, else `slope · v`.
     unsafe fn leaky(v: Self::V, slope: f32) -> Self::V;
     /// The sums over the lanes of each register, in a fixed order.
     unsafe fn sums(v: [Self::V; SUMS]) -> [f32; SUMS];
 }
 
+/// The first `columns` values, then zeros; nothing else is read.
 #[inline(always)]
-unsafe fn load_columns<S: Vector>(from: *const u8, columns: usize) -> S::V {
+pub(in crate::kernels) unsafe fn load_columns<S: Vector>(from: *const u8, columns: usize) -> S::V {
     // SAFETY: the caller vouches for `columns` readable values.
     unsafe {
         if columns >= S::LANES {
@@ -52,8 +64,9 @@ unsafe fn load_columns<S: Vector>(from: *const u8, columns: usize) -> S::V {
     }
 }
 
+/// The first `columns` values; nothing else is written.
 #[inline(always)]
-unsafe fn store_columns<S: Vector>(to: *mut f32, v: S::V, columns: usize) {
+pub(in crate::kernels) unsafe fn store_columns<S: Vector>(to: *mut f32, v: S::V, columns: usize) {
     // SAFETY: the caller vouches for `columns` writable values.
     unsafe {
         if columns >= S::LANES {
@@ -129,7 +142,7 @@ unsafe fn finish<S: Vector, const MR: usize, const NV: usize>(acc: &mut [[S::V; 
 }
 
 /// The slope of negative values, for the activations that the innermost loops apply themselves.
-fn slope(activation: Activation) -> Option<f32> {
+pub(in crate::kernels) fn slope(activation: Activation) -> Option<f32> {
     match activation {
         Activation::Relu => Some(0.0),
         Activation::LeakyRelu(slope) => Some(slope),

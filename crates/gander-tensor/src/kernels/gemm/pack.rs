@@ -79,8 +79,8 @@ pub(crate) fn pack(
     buffer
 }
 
-/// A chunk of rows of a panel.
-fn pack_tile(set: &Set, panel: &Panel, source: &Source<'_>, width: usize, target: &mut [u32]) {
+/// A chunk of rows of a panel for [`Kind::Tile`], `width` units a row.
+pub(crate) fn pack_tile(set: &Set, panel: &Panel, source: &Source<'_>, width: usize, target: &mut [u32]) {
     if source.column_stride > 1 {
         return pack_transposed(set, panel, source, width, target);
     }

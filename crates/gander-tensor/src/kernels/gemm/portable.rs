@@ -1,7 +1,7 @@
 //! The innermost loops in plain Rust, for every other processor and for NEON, where the compiler makes vectors of them.
 
 use super::{
-    Depthwise, Outer, Set, Tile,
+    Depthwise, OnVectors, Outer, Registers, Set, Tile,
     micro::{self, SUMS, Vector},
 };
 
@@ -19,6 +19,7 @@ pub(super) static PLAIN: Set = Set {
     ],
     depthwise: (4, 1, depthwise::<false, 4, 1>),
     depthwise_outer: (4, depthwise_outer::<false, 4>),
+    registers: Registers::Plain,
     rounding: None,
     transpose: None,
 };
@@ -55,6 +56,7 @@ pub(super) static NEON: Set = Set {
     ],
     depthwise: (4, 2, depthwise::<true, 4, 2>),
     depthwise_outer: (8, depthwise_outer::<true, 8>),
+    registers: Registers::Neon,
     rounding: None,
     transpose: None,
 };
@@ -64,6 +66,7 @@ struct Float<const FUSED: bool>;
 impl<const FUSED: bool> Vector for Float<FUSED> {
     type V = [f32; 8];
     const LANES: usize = 8;
+    const ELEMENTS: usize = 1;
 
     #[inline(always)]
     unsafe fn zero() -> [f32; 8] {
@@ -119,6 +122,32 @@ impl<const FUSED: bool> Vector for Float<FUSED> {
         a
     }
     #[inline(always)]
+    unsafe fn sub(mut a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            a[lane] -= b[lane];
+        }
+        a
+    }
+    #[inline(always)]
+    unsafe fn scaled(v: [f32; 8], factor: f32) -> [f32; 8] {
+        v.map(|value| value * factor)
+    }
+    #[inline(always)]
+    unsafe fn scaled_add(sum: [f32; 8], v: [f32; 8], factor: f32) -> [f32; 8] {
+        // SAFETY: the same as `fma`.
+        unsafe { Self::fma(v, [factor; 8], sum) }
+    }
+    #[inline(always)]
+    unsafe fn store_elements(to: *mut u8, v: [f32; 8], lanes: usize) {
+        // SAFETY: the caller vouches for the place of `lanes` values.
+        unsafe { micro::store_columns::<Self>(to.cast(), v, lanes) }
+    }
+    #[inline(always)]
+    unsafe fn store_units(to: *mut u8, [v, _]: [[f32; 8]; 2]) {
+        // SAFETY: the caller vouches for 32 writable bytes.
+        unsafe { Self::store(to.cast(), v) }
+    }
+    #[inline(always)]
     unsafe fn leaky(v: [f32; 8], slope: f32) -> [f32; 8] {
         v.map(|value| if value < 0.0 { value * slope } else { value })
     }
@@ -126,6 +155,12 @@ impl<const FUSED: bool> Vector for Float<FUSED> {
     unsafe fn sums(v: [[f32; 8]; SUMS]) -> [f32; SUMS] {
         v.map(|v| ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])))
     }
+}
+
+/// Runs a body over registers of float32.
+pub(super) unsafe fn run<const FUSED: bool, K: OnVectors>(kernel: K) {
+    // SAFETY: the caller vouches for the operands.
+    unsafe { kernel.run::<Float<FUSED>>() }
 }
 
 unsafe fn tile<const FUSED: bool, const MR: usize, const NV: usize>(t: &Tile<'_>) {
