@@ -137,6 +137,12 @@ pub enum Error {
         /// The array.
         name: String,
     },
+    /// A file that is not `PyTorch`'s dictionary of tensors.
+    #[error("not a PyTorch file of tensors: {reason}")]
+    Torch {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The archive around the arrays is broken.
     #[error("not a readable NPZ archive")]
     Archive {

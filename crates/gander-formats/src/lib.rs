@@ -9,6 +9,7 @@ mod error;
 pub mod npy;
 pub mod npz;
 pub mod safetensors;
+pub mod torch_pickle;
 
 pub use dtype::DType;
 pub use error::{Error, Result};
