@@ -5,14 +5,17 @@
 //! | [`Pixels`] | the image, made small | nothing |
 //! | [`Classifier`] | a small network trained on the real images and their labels | labels, a minute |
 //! | [`EffNet`] | EfficientNet-Lite0, trained on ImageNet | a file of its weights |
+//! | [`Inception`] | the Inception network of 2015-12-05 | a file of its weights |
 
 pub mod classifier;
 mod effnet;
+mod inception;
 mod network;
 mod pixels;
 
 pub use classifier::{Classifier, ClassifierHeader, ClassifierOptions};
 pub use effnet::EffNet;
+pub use inception::{Inception, Resizing};
 pub use pixels::Pixels;
 
 use std::fmt::Debug;

@@ -1,8 +1,8 @@
-//! Networks of feature spaces held against their own code: `tests/golden/effnet.py`.
+//! Networks of feature spaces held against their own code: `tests/golden/effnet.py`, `inception.py`.
 
 use std::path::{Path, PathBuf};
 
-use gander::features::{EffNet, FeatureSpace};
+use gander::features::{EffNet, FeatureSpace, Inception, Resizing};
 use gander_formats::safetensors::{self, SafeTensors};
 use gander_tensor::{Cpu, Tensor};
 
@@ -52,6 +52,25 @@ fn effnet_agrees_with_its_own_code() {
     );
     assert_close("logits", &logits.to_vec().unwrap(), &values(&file, "logits"), 1e-4);
     assert_eq!((network.name(), network.num_classes()), ("effnet", Some(5)));
+}
+
+/// The published network agrees if its own code does, with random weights of fewer channels, on images that leave every
+/// layer something to look at.
+#[test]
+fn inception_agrees_with_pytorch_fid() {
+    let file = open("inception.safetensors");
+    let path = path("inception.safetensors");
+    let network = Inception::load(&path, Resizing::PytorchFid, &Cpu::shared()).unwrap();
+    let (features, logits) = network.forward(&tensor(&file, "in")).unwrap();
+    assert_close(
+        "features",
+        &features.to_vec().unwrap(),
+        &values(&file, "features"),
+        1e-3,
+    );
+    assert_close("logits", &logits.to_vec().unwrap(), &values(&file, "logits"), 1e-3);
+    let clean = Inception::load(&path, Resizing::CleanFid, &Cpu::shared()).unwrap();
+    assert_eq!((network.name(), clean.name()), ("inception", "inception_clean"));
 }
 
 /// With the weights that everybody uses, resizing included.

@@ -1,8 +1,14 @@
 //! What frozen networks are made of: weights from a file, and convolutions with their normalization folded in.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use gander_formats::safetensors::SafeTensors;
+use gander_formats::{
+    safetensors::{self, SafeTensors},
+    torch_pickle,
+};
 use gander_tensor::{Activation, DeviceRef, Error as TensorError, Tensor, linear, ops::conv::ConvGeometry};
 
 use crate::error::{Error, Result};
@@ -24,6 +30,27 @@ pub(super) struct Values {
 }
 
 impl Weights {
+    /// The tensors of a file that should hold a network: `PyTorch`'s if its name ends in `.pth`, `.pt` or `.bin`, else
+    /// safetensors.
+    pub(super) fn read(path: &Path, expected: &'static str, device: &DeviceRef) -> Result<Self> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if !matches!(extension, Some("pth" | "pt" | "bin")) {
+            return Self::of_safetensors(&safetensors::read(path)?, path.to_owned(), expected, device);
+        }
+        let floats = torch_pickle::read(path)?.into_iter();
+        let floats = floats.filter_map(|(name, tensor)| {
+            let values = tensor.to_f32()?;
+            let shape = tensor.shape;
+            Some((name, Values { shape, values }))
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            expected,
+            tensors: floats.collect(),
+            device: device.clone(),
+        })
+    }
+
     /// The tensors of a file that should hold a network; counters and other integers are left out.
     pub(super) fn of_safetensors(
         file: &SafeTensors,
@@ -74,6 +101,12 @@ impl Weights {
             return Ok(&found.values);
         }
         Err(self.wrong(format!("`{name}` has shape {:?}, not [{len}]", found.shape)))
+    }
+
+    /// Rows and columns of a convolution's kernel.
+    pub(super) fn kernel(&self, conv: &str) -> Result<[usize; 2]> {
+        let shape = &self.get(&format!("{conv}.weight"), 4)?.shape;
+        Ok([shape[2], shape[3]])
     }
 
     /// A convolution `[out, in / groups, height, width]` and the batch normalization behind it as one.

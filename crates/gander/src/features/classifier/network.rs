@@ -15,9 +15,9 @@ pub(super) const FEATURES: usize = 128;
 /// enough to learn it.
 const SIDE_PX: usize = 32;
 /// Channels and stride of each convolution.
-const CONVS: [(usize, usize); 5] = [(32, 1), (64, 2), (64, 1), (128, 2), (128, 1)];
+const CONVS: [(usize, usize); 4] = [(32, 2), (64, 1), (128, 2), (128, 1)];
 
-/// Five convolutions with batch normalization, the mean over positions, and a linear layer.
+/// Four convolutions with batch normalization, the mean over positions, and a linear layer.
 #[derive(Debug)]
 pub(super) struct Network {
     parameters: Parameters,
