@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod data;
+pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod sample;
 pub(crate) mod train;

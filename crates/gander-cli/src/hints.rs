@@ -81,6 +81,18 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         }
         Error::UnknownClass { name, classes } => of_class(name, classes),
         Error::RunInUse { .. } => "wait until that process has ended, or stop it with Ctrl-C".into(),
+        Error::TooFewImages { .. } => "score more images: a larger --num, or more of them on the smaller side".into(),
+        Error::UnlikeImages { .. } => "pass --resolution so that both sides have a size that the score can use".into(),
+        Error::Unlabeled { .. } => {
+            "put the images of each class in a folder of its own, or take --features pixels or effnet:FILE".into()
+        }
+        Error::Classless { .. } => "take --features classifier with labeled images, or effnet:FILE".into(),
+        Error::WrongNetwork { .. } => {
+            "name a file with the weights of that network; `gander eval --help` lists them".into()
+        }
+        Error::NonFiniteFeatures { .. } | Error::NoEigenvalues { .. } => {
+            "the weights of the generator or of the feature space are damaged: try --features pixels".into()
+        }
         Error::InvalidConfig { .. } => {
             "config.toml in any run directory shows the settings, and `gander train --help` the options".into()
         }

@@ -24,7 +24,7 @@ pub mod sliced;
 
 pub use frechet::{Statistics, frechet_distance};
 pub use inception_score::inception_score;
-pub use judge::{Judge, JudgeOptions, Judging, Score, ScoreKind};
+pub use judge::{Better, Judge, JudgeOptions, Judging, Score, ScoreKind};
 pub use kernel::{KernelOptions, kernel_distance};
 pub use neighbors::{NeighborScores, neighbor_scores};
 pub use resampling::{Interval, Resampling};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gander_data::{Dataset, ImageShape, Sampler};
-use gander_tensor::{DeviceRef, Tensor, no_grad};
+use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +11,9 @@ use super::{
     frechet::frechet_distance_with_interval,
     inception_score::{inception_score, inception_score_interval},
     kernel_distance,
+    modes::{count_classes, divergence},
     neighbors::{NEIGHBORS, neighborhoods},
+    resampling::choose,
     score_name, sliced_distance,
 };
 use crate::{
@@ -34,11 +36,13 @@ pub enum ScoreKind {
     Prdc,
     /// Sliced Wasserstein distance.
     Swd,
+    /// Classes that are found, and how unevenly.
+    Modes,
 }
 
 impl ScoreKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Fid, Self::Kid, Self::Is, Self::Prdc, Self::Swd];
+    pub const ALL: [Self; 6] = [Self::Fid, Self::Kid, Self::Is, Self::Prdc, Self::Swd, Self::Modes];
 
     /// Its name as users write it.
     pub fn name(self) -> &'static str {
@@ -48,7 +52,13 @@ impl ScoreKind {
             Self::Is => "is",
             Self::Prdc => "prdc",
             Self::Swd => "swd",
+            Self::Modes => "modes",
         }
+    }
+
+    /// Whether the feature space has to name classes.
+    pub fn needs_classes(self) -> bool {
+        matches!(self, Self::Is | Self::Modes)
     }
 
     /// Whether a feature space looks.
@@ -179,8 +189,10 @@ impl Judge {
         device: &DeviceRef,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
-        if options.wants(ScoreKind::Is) && space.num_classes().is_none() {
-            return Err(Error::Classless { score: "is" });
+        if let Some(kind) = options.scores.iter().find(|kind| kind.needs_classes())
+            && space.num_classes().is_none()
+        {
+            return Err(Error::Classless { score: kind.name() });
         }
         let shape = real.shape();
         let mut judge = Self {
@@ -275,7 +287,7 @@ impl Judge {
         let images = Tensor::from_slice(&values, [num, height_px, width_px, channels], &self.device)?;
         let extracted = no_grad(|| self.space.extract(&images))?;
         side.features.append(extracted.features)?;
-        if self.options.wants(ScoreKind::Is)
+        if self.options.scores.iter().any(|kind| kind.needs_classes())
             && let Some(logits) = extracted.logits
         {
             side.logits.append(logits)?;
@@ -385,8 +397,11 @@ impl Judging<'_> {
             );
         }
         if options.wants(ScoreKind::Is) {
-            let score = inception_score(&fake.logits, options.splits)?;
-            let interval = inception_score_interval(&fake.logits, &score, options.resampling);
+            // Files often come class by class, and a split of one class would score nothing.
+            let order = choose(RandomKey::from_seed(options.seed).named("splits"), fake.num, fake.num);
+            let shuffled = fake.logits.select(&order);
+            let score = inception_score(&shuffled, options.splits)?;
+            let interval = inception_score_interval(&shuffled, &score, options.resampling);
             push("is", fake.num, space, score.mean(), interval, Better::Higher);
         }
         if options.wants(ScoreKind::Prdc) {
@@ -407,6 +422,19 @@ impl Judging<'_> {
             let scales = sliced_distance(&real.first(num), &fake.first(num))?;
             let mean = scales.iter().sum::<f64>() / scales.len() as f64;
             push("swd", num, None, mean, None, Better::Lower);
+        }
+        if options.wants(ScoreKind::Modes) {
+            let [real, fake_counts] = [&judge.real.logits, &fake.logits].map(count_classes);
+            let found = fake_counts.iter().filter(|&&count| count > 0).count();
+            push("modes", fake.num, space, found as f64, None, Better::Higher);
+            push(
+                "class_kl",
+                fake.num,
+                space,
+                divergence(&fake_counts, &real),
+                None,
+                Better::Lower,
+            );
         }
         Ok(scores)
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Features;
+
 /// A mixture of equal round Gaussians in the plane, the classic first test of a GAN.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixture {
@@ -99,6 +101,33 @@ pub fn count_stacked_digits(digits: &[[u8; 3]]) -> ModeCount {
     }
 }
 
+/// Images of each class by their largest logit.
+pub(super) fn count_classes(logits: &Features) -> Vec<u64> {
+    let mut counts = vec![0; logits.dim()];
+    for row in logits.rows() {
+        let largest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        if let Some((class, _)) = largest {
+            counts[class] += 1;
+        }
+    }
+    counts
+}
+
+/// `Σ p ln(p / q)` of the shares of two counts. A class that the second has none of counts as half an image there, so that
+/// the sum stays finite.
+pub(super) fn divergence(counts: &[u64], of: &[u64]) -> f64 {
+    let total = counts.iter().sum::<u64>() as f64;
+    let weight = |&count: &u64| (count as f64).max(0.5);
+    let total_of: f64 = of.iter().map(weight).sum();
+    let pairs = counts.iter().zip(of).filter(|(count, _)| **count > 0);
+    pairs
+        .map(|(&count, of)| {
+            let p = count as f64 / total;
+            p * (p * total_of / weight(of)).ln()
+        })
+        .sum()
+}
+
 /// `Σ p ln(p · modes)`; infinite if there is no sample at all.
 fn divergence_from_uniform(counts: &[u64]) -> f64 {
     let total: u64 = counts.iter().sum();
@@ -141,6 +170,16 @@ mod tests {
         assert_eq!((grid.centers[0], grid.centers[24]), ([-4.0, -4.0], [4.0, 4.0]));
         let ring = Mixture::ring();
         assert!(ring.centers.iter().all(|[x, y]| (x.hypot(*y) - 1.0).abs() < 1e-12));
+    }
+
+    /// Shares ½, ½ against ¾, ¼: ½ ln ⅔ + ½ ln 2.
+    #[test]
+    fn classes_are_counted_and_compared() {
+        let logits = Features::new(vec![0.0, 1.0, 3.0, -1.0], 2).unwrap();
+        assert_eq!(count_classes(&logits), [1, 1]);
+        let expected = 0.5 * (2.0f64 / 3.0).ln() + 0.5 * 2.0f64.ln();
+        assert!((divergence(&[1, 1], &[3, 1]) - expected).abs() < 1e-12);
+        assert!(divergence(&[1, 1], &[4, 0]).is_finite());
     }
 
     #[test]

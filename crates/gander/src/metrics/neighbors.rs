@@ -80,11 +80,7 @@ impl Neighborhoods {
 pub fn neighborhoods(real: &Features, fake: &Features, k: usize) -> Result<Neighborhoods> {
     real.check_like(fake)?;
     let k = k.max(1);
-    super::check_num(
-        "precision, recall, density, coverage",
-        real.num().min(fake.num()),
-        k + 1,
-    )?;
+    super::check_num("prdc", real.num().min(fake.num()), k + 1)?;
     // Distances do not change with the origin, and differences of squares lose least near it.
     let center = real.mean();
     let (real, fake) = (Cloud::new(real, &center), Cloud::new(fake, &center));

@@ -1,0 +1,329 @@
+//! The two sides of a comparison: fakes from a generator or from files, and real images.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use gander::{
+    metrics::{Judge, Score},
+    run::RunDirectory,
+    shipped::{self, SampleOptions, ShippedGenerator},
+    train::{RunConfig, defaults},
+};
+use gander_data::{
+    Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Pottery, PotteryConfig, Size, pottery::PictureSize,
+};
+use gander_tensor::DeviceRef;
+
+use super::{Arguments, Split};
+use crate::{failure::refuse, progress, screen::Screen, text};
+
+/// Images that are made between two looks at the progress.
+const CHUNK: usize = 64;
+/// The name of the embedded dataset.
+const POTTERY: &str = "pottery";
+
+/// What is scored, before its size is known.
+pub(super) enum Fakes {
+    Generator(Box<ShippedGenerator>),
+    Files(PathBuf),
+}
+
+impl Fakes {
+    /// A run or a generator file is a generator, everything else a set of images.
+    pub(super) fn find(path: &Path, device: &DeviceRef) -> anyhow::Result<Self> {
+        let file = shipped::resolve(path);
+        let is_weights = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+        if file.is_file() && is_weights(&file) {
+            let generator = ShippedGenerator::load(&file, device)
+                .with_context(|| format!("cannot load a generator from {}", path.display()))?;
+            return Ok(Self::Generator(Box::new(generator)));
+        }
+        if RunDirectory::open(path).is_ok() {
+            return Err(refuse(
+                format!("no generator in this run yet: {}", path.display()),
+                "it is written with the first checkpoint; wait for it, or name another run",
+            ));
+        }
+        Ok(Self::Files(path.to_owned()))
+    }
+
+    /// The shape of a generator's images.
+    fn shape(&self) -> Option<ImageShape> {
+        let Self::Generator(generator) = self else {
+            return None;
+        };
+        let images = generator.header.model.images();
+        Some(ImageShape {
+            height_px: images.height_px,
+            width_px: images.width_px,
+            channels: images.channels,
+        })
+    }
+
+    /// The fakes in the shape of the real images.
+    pub(super) fn open(self, shape: ImageShape, screen: &Screen) -> anyhow::Result<Source> {
+        let path = match self {
+            Self::Generator(generator) => return Ok(Source::Generator(generator)),
+            Self::Files(path) => path,
+        };
+        let options = OpenOptions {
+            size: Some(size(shape)),
+            channels: Some(channels(shape.channels)),
+            ..OpenOptions::default()
+        };
+        let opened = gander_data::open(std::slice::from_ref(&path), &options)
+            .with_context(|| format!("cannot read images from {}", path.display()))?;
+        if let Some(stored) = opened.summary.sizes.iter().find(|stored| stored.size != size(shape)) {
+            screen.say(format!(
+                "{} of {} brought to {}, the size of the real ones",
+                text::plural(stored.images, "image"),
+                stored.size,
+                size(shape)
+            ));
+        }
+        let skipped = opened.skipped.len() as u64;
+        if skipped > 0 {
+            screen.warn(format!(
+                "{} could not be read and left out",
+                text::plural(skipped, "file")
+            ));
+        }
+        // A split of the fakes means nothing here: all of them are scored.
+        let mut sets = vec![opened.train];
+        sets.extend(opened.holdout);
+        Ok(Source::Images(Arc::new(Joined(sets))))
+    }
+}
+
+/// What is scored.
+pub(super) enum Source {
+    Generator(Box<ShippedGenerator>),
+    Images(Arc<dyn Dataset>),
+}
+
+impl Source {
+    /// The scores, and of how many images.
+    pub(super) fn score(
+        &self,
+        judge: &Judge,
+        num: usize,
+        seed: u64,
+        screen: &Screen,
+    ) -> anyhow::Result<(Vec<Score>, usize)> {
+        match self {
+            Self::Generator(generator) => {
+                let bar = progress::bar(screen, "generated images", num as u64);
+                let mut judging = judge.judging()?;
+                let seeds: Vec<u64> = (0..num as u64).map(|index| seed.wrapping_add(index)).collect();
+                for seeds in seeds.chunks(CHUNK) {
+                    let made = generator.sample(seeds, &SampleOptions::default())?;
+                    judging.add_bytes(&made.images)?;
+                    bar.inc(seeds.len() as u64);
+                }
+                bar.finish_and_clear();
+                Ok((judging.finish()?, num))
+            }
+            Self::Images(images) => {
+                let num = images.len().min(num);
+                let bar = progress::bar(screen, "images", num as u64);
+                let scores = judge.score(images.as_ref(), &mut |done| bar.set_position(done as u64))?;
+                bar.finish_and_clear();
+                Ok((scores, num))
+            }
+        }
+    }
+}
+
+/// The real images.
+pub(super) struct Reals {
+    /// Those that are compared with.
+    pub(super) images: Arc<dyn Dataset>,
+    /// Those that a classifier may learn from.
+    pub(super) train: Arc<dyn Dataset>,
+    /// Those that it is tested on.
+    pub(super) holdout: Option<Arc<dyn Dataset>>,
+    /// Which of the two serve: `train` or `holdout`.
+    pub(super) split: &'static str,
+    /// Where they lie.
+    pub(super) sources: Vec<PathBuf>,
+}
+
+impl Reals {
+    pub(super) fn open(arguments: &Arguments, path: &Path, fakes: &Fakes, screen: &Screen) -> anyhow::Result<Self> {
+        let shape = fakes.shape();
+        if let (Some(shape), Some(asked)) = (shape, arguments.resolution)
+            && size(shape) != asked
+        {
+            return Err(refuse(
+                format!("the generator makes images of {}, not of {asked}", size(shape)),
+                "leave --resolution out: the real images are brought to the generator's size",
+            ));
+        }
+        let options = OpenOptions {
+            size: shape.map(size).or(arguments.resolution),
+            channels: shape.map(|shape| channels(shape.channels)),
+            labels: Labels::WherePresent,
+            ..OpenOptions::default()
+        };
+        let (sources, options, pots) = if arguments.data.is_empty() {
+            of_run(path, &options)?
+        } else {
+            (arguments.data.clone(), options, defaults::POTTERY_IMAGES)
+        };
+        let is_pottery = sources.is_empty() || (sources == [Path::new(POTTERY)] && !sources[0].exists());
+        let (train, holdout) = if is_pottery {
+            pottery(&options, pots)?
+        } else {
+            let bar = progress::spinner(screen, "reading the real images");
+            let Opened { train, holdout, .. } = gander_data::open(&sources, &options)
+                .with_context(|| format!("cannot read images from {}", list(&sources)))?;
+            bar.finish_and_clear();
+            (train, holdout)
+        };
+        let (images, split) = match (arguments.split, &holdout) {
+            (Some(Split::Holdout), None) => {
+                return Err(refuse(
+                    "the data has no held-out images",
+                    "put them in a folder test/ beside train/, or leave --split out",
+                ));
+            }
+            (None | Some(Split::Holdout), Some(holdout)) => (holdout.clone(), "holdout"),
+            _ => (train.clone(), "train"),
+        };
+        let sources = if is_pottery { vec![POTTERY.into()] } else { sources };
+        Ok(Self {
+            images,
+            train,
+            holdout,
+            split,
+            sources,
+        })
+    }
+
+    /// `1,000 of 10,000 held-out images of photos/, 64x64 RGB`.
+    pub(super) fn describe(&self, num: usize) -> String {
+        let all = self.images.len();
+        let which = match (self.split, &self.holdout) {
+            ("holdout", _) => "held-out ",
+            (_, Some(_)) => "training ",
+            _ => "",
+        };
+        let count = if num == all {
+            text::plural(all as u64, &format!("{which}image"))
+        } else {
+            format!(
+                "{} of {}",
+                text::count(num as u64),
+                text::plural(all as u64, &format!("{which}image"))
+            )
+        };
+        let shape = self.images.shape();
+        format!(
+            "{count} of {}, {} {}",
+            list(&self.sources),
+            size(shape),
+            text::channels(shape.channels)
+        )
+    }
+}
+
+/// Sources, options and pots of the run that a generator is from.
+fn of_run(path: &Path, asked: &OpenOptions) -> anyhow::Result<(Vec<PathBuf>, OpenOptions, usize)> {
+    let no_data = || refuse("nothing to compare with", "name real images with --data DATA");
+    let run = RunDirectory::open(path).map_err(|_| no_data())?;
+    let config: RunConfig = std::fs::read_to_string(run.config())
+        .with_context(|| format!("cannot read {}", run.config().display()))?
+        .parse::<toml::Table>()?
+        .try_into()?;
+    let options = OpenOptions {
+        labels: asked.labels,
+        size: asked.size,
+        channels: asked.channels,
+        ..config.data.open
+    };
+    Ok((config.data.sources, options, config.data.pottery_images))
+}
+
+type Sets = (Arc<dyn Dataset>, Option<Arc<dyn Dataset>>);
+
+/// The embedded dataset, its held-out pots a tenth as many: the same that a run holds out.
+fn pottery(options: &OpenOptions, len: usize) -> anyhow::Result<Sets> {
+    let Size { width_px, height_px } = options.size.unwrap_or(defaults::POTTERY_SIZE);
+    if options.channels.is_some_and(|channels| channels != Channels::Rgb) {
+        return Err(refuse(
+            "pottery is in color, the generator's images are not",
+            "name other images with --data",
+        ));
+    }
+    let pots = Pottery::new(PotteryConfig {
+        size: PictureSize { width_px, height_px },
+        len,
+        ..PotteryConfig::default()
+    })?;
+    let holdout = pots.held_out(len.div_ceil(10))?;
+    Ok((Arc::new(pots), Some(Arc::new(holdout))))
+}
+
+/// `a and b`.
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(" and ")
+}
+
+fn size(shape: ImageShape) -> Size {
+    Size {
+        width_px: shape.width_px,
+        height_px: shape.height_px,
+    }
+}
+
+fn channels(count: usize) -> Channels {
+    match count {
+        1 => Channels::Grey,
+        4 => Channels::Rgba,
+        _ => Channels::Rgb,
+    }
+}
+
+/// Sets of one shape, one after the other, without labels.
+struct Joined(Vec<Arc<dyn Dataset>>);
+
+impl Dataset for Joined {
+    fn len(&self) -> usize {
+        self.0.iter().map(|set| set.len()).sum()
+    }
+
+    fn shape(&self) -> ImageShape {
+        self.0[0].shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+
+    fn label(&self, _: usize) -> Option<u32> {
+        None
+    }
+
+    fn read(&self, mut index: usize, pixels: &mut [u8]) -> gander_data::Result<()> {
+        for set in &self.0 {
+            if index < set.len() {
+                return set.read(index, pixels);
+            }
+            index -= set.len();
+        }
+        let len = self.len();
+        Err(gander_data::Error::Index {
+            index: len + index,
+            len,
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        let parts: Vec<String> = self.0.iter().map(|set| set.fingerprint()).collect();
+        parts.join("+")
+    }
+}

@@ -1,0 +1,173 @@
+//! Which feature space looks, and why.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use gander::features::{
+    Classifier, ClassifierHeader, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, Resizing,
+};
+use gander_tensor::DeviceRef;
+
+use super::{Arguments, cache, images::Reals};
+use crate::{failure::refuse, progress, screen::Screen, text};
+
+/// A feature space as users write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SpaceChoice {
+    Pixels,
+    Classifier(Option<PathBuf>),
+    EffNet(PathBuf),
+    Inception(PathBuf, Resizing),
+}
+
+/// Reads a [`SpaceChoice`].
+pub(super) fn parse(text: &str) -> Result<SpaceChoice, String> {
+    let (name, file) = match text.split_once(':') {
+        Some((name, file)) if !file.is_empty() => (name, Some(PathBuf::from(file))),
+        Some((name, _)) => return Err(format!("a file after the colon: {name}:FILE")),
+        None => (text, None),
+    };
+    match (name, file) {
+        ("pixels", None) => Ok(SpaceChoice::Pixels),
+        ("classifier", file) => Ok(SpaceChoice::Classifier(file)),
+        ("effnet", Some(file)) => Ok(SpaceChoice::EffNet(file)),
+        ("inception", Some(file)) => Ok(SpaceChoice::Inception(file, Resizing::PytorchFid)),
+        ("inception-clean", Some(file)) => Ok(SpaceChoice::Inception(file, Resizing::CleanFid)),
+        ("effnet" | "inception" | "inception-clean", None) => Err(format!("a file of its weights: {name}:FILE")),
+        _ => Err("pixels, classifier, classifier:FILE, effnet:FILE, inception:FILE or inception-clean:FILE".into()),
+    }
+}
+
+/// A space, why it was chosen, and what its classifier is.
+pub(super) struct Chosen {
+    pub(super) space: Arc<dyn FeatureSpace>,
+    pub(super) reason: &'static str,
+    pub(super) classifier: Option<ClassifierHeader>,
+}
+
+fn cannot_load(file: &Path) -> String {
+    format!("cannot load a feature space from {}", file.display())
+}
+
+/// A space that is never asked.
+pub(super) fn unused() -> Chosen {
+    Chosen {
+        space: Arc::new(Pixels),
+        reason: "no score needs features",
+        classifier: None,
+    }
+}
+
+/// What a space may be made from.
+pub(super) struct Spaces<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) reals: &'a Reals,
+    pub(super) device: &'a DeviceRef,
+    pub(super) screen: &'a Screen,
+}
+
+impl Spaces<'_> {
+    /// The space that was asked for; else a classifier where there are labels, else pixels.
+    pub(super) fn choose(&self) -> anyhow::Result<Chosen> {
+        let has_labels = self.reals.train.classes().len() > 1;
+        let plain = |space: Arc<dyn FeatureSpace>, reason| Chosen {
+            space,
+            reason,
+            classifier: None,
+        };
+        let chosen = match &self.arguments.features {
+            None if has_labels => self.classifier(None, "the data has labels")?,
+            None => plain(
+                Arc::new(Pixels),
+                "the data has no labels, and no file of a network was named",
+            ),
+            Some(SpaceChoice::Pixels) => plain(Arc::new(Pixels), "asked for"),
+            Some(SpaceChoice::Classifier(file)) => self.classifier(file.as_ref(), "asked for")?,
+            Some(SpaceChoice::EffNet(file)) => {
+                let network = EffNet::load(file, self.device).with_context(|| cannot_load(file))?;
+                plain(Arc::new(network), "asked for")
+            }
+            Some(SpaceChoice::Inception(file, resizing)) => {
+                let network = Inception::load(file, *resizing, self.device).with_context(|| cannot_load(file))?;
+                plain(Arc::new(network), "asked for")
+            }
+        };
+        let name = chosen.space.name();
+        self.screen.say(format!("features: {name} ({})", chosen.reason));
+        if let Some(header) = &chosen.classifier {
+            self.screen.say(format!(
+                "classifier: {:.1} % of {} get their class",
+                header.accuracy() * 100.0,
+                text::plural(header.held_out as u64, "held-out image")
+            ));
+        }
+        Ok(chosen)
+    }
+
+    fn classifier(&self, file: Option<&PathBuf>, reason: &'static str) -> anyhow::Result<Chosen> {
+        let classifier = match file {
+            Some(file) => self.read(file)?,
+            None => self.train()?,
+        };
+        if let Some(path) = &self.arguments.keep_classifier {
+            classifier.save(path)?;
+            self.screen.say(format!("classifier in {}", path.display()));
+        }
+        Ok(Chosen {
+            classifier: Some(classifier.header().clone()),
+            space: Arc::new(classifier),
+            reason,
+        })
+    }
+
+    fn read(&self, file: &Path) -> anyhow::Result<Classifier> {
+        let classifier = Classifier::load(file, self.device)
+            .with_context(|| format!("cannot load a classifier from {}", file.display()))?;
+        let (expected, got) = (classifier.header().shape, self.reals.images.shape());
+        if expected == got {
+            return Ok(classifier);
+        }
+        Err(refuse(
+            format!("this classifier looks at images of {expected}, not of {got}"),
+            "it belongs to another dataset or size; leave the file out and one is trained for this",
+        ))
+    }
+
+    fn train(&self) -> anyhow::Result<Classifier> {
+        const STEPS: f64 = 1000.0;
+        let Reals { train, holdout, .. } = self.reals;
+        let options = ClassifierOptions {
+            seed: self.arguments.seed,
+            ..ClassifierOptions::default()
+        };
+        let bar = progress::bar(self.screen, "classifier", STEPS as u64);
+        let mut show = |done: f64| bar.set_position((done * STEPS) as u64);
+        let (real, held_out) = (train.as_ref(), holdout.as_deref());
+        let folder = self.arguments.cache.clone().or_else(cache::folder);
+        let classifier = match folder {
+            Some(folder) => Classifier::cached(&folder, real, held_out, options, self.device, &mut show),
+            None => Classifier::train(real, held_out, options, self.device, &mut show),
+        };
+        bar.finish_and_clear();
+        Ok(classifier?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_are_names_and_files() {
+        assert_eq!(parse("pixels"), Ok(SpaceChoice::Pixels));
+        assert_eq!(parse("classifier"), Ok(SpaceChoice::Classifier(None)));
+        assert_eq!(parse("effnet:a:b"), Ok(SpaceChoice::EffNet("a:b".into())));
+        assert_eq!(parse("effnet").unwrap_err(), "a file of its weights: effnet:FILE");
+        for wrong in ["", "pixels:a", "classifier:", "vgg:a", "inception", "effnet:"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
