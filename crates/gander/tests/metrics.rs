@@ -80,8 +80,10 @@ fn neighborhoods_agree_with_prdc() {
 
 /// Two sets of one distribution, in a thousand dimensions, k 5.
 ///
-/// For 10,000 images a side the field knows 0.477, 0.471, 1.056 and 0.974 (±0.01); `GANDER_IMAGES=10000` checks
-/// that. With fewer images neighborhoods are wider: of 1000, prdc 0.2 gives 0.61, 0.59, 1.08, 0.976 (±0.05).
+/// For 10,000 images a side the recipes of the field have 0.477, 0.471, 1.056 and 0.974; `GANDER_IMAGES=10000` checks
+/// that, in about a minute. Between seeds the scores of prdc 0.2 itself move: 0.482 and 0.467, 0.462 and 0.475, 1.062 and
+/// 0.985, 0.974 and 0.966 for two of them. With fewer images neighborhoods are wider: of 1000, it gives 0.61, 0.59, 1.08
+/// and 0.976 in the mean of three seeds.
 #[test]
 fn normal_sets_score_as_known() {
     const DIM: usize = 1000;
@@ -94,7 +96,7 @@ fn normal_sets_score_as_known() {
     println!("{num} images: {scores:?}");
     let (expected, tolerance) = match num {
         1000 => ([0.61, 0.59, 1.08, 0.976], 0.08),
-        10_000 => ([0.477, 0.471, 1.056, 0.974], 0.01),
+        10_000 => ([0.477, 0.471, 1.056, 0.974], 0.05),
         other => panic!("nobody knows the scores of {other} images"),
     };
     let got = [scores.precision, scores.recall, scores.density, scores.coverage];
