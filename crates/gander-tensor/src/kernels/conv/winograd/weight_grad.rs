@@ -15,7 +15,7 @@ use crate::kernels::{
     Context,
     gemm::{
         Outer, Set,
-        drive::{Kind, Panel, panels, part},
+        drive::{Kind, Panel, panels, part, parts},
         pack::Shared,
     },
 };
@@ -73,8 +73,14 @@ pub(super) fn run(ctx: &Context, tiling: &Tiling, x: &[f32], dy: &[f32], dw: &mu
     let (left, right) = (Shared::new(left.bytes_mut()), Shared::new(right.bytes_mut()));
     // Between blocks the sums are kept; those of a single block stay in the cache of whoever computes them.
     let task_values = job.products * STRIP * job.width;
-    let tasks = job.strips * job.panels.len();
-    let mut kept = (blocks > 1).then(|| ctx.pool.take(tasks * task_values * 4));
+    let places = job.strips * job.panels.len();
+    // Many small tasks, since all threads meet twice in a block.
+    let groups = if blocks > 1 {
+        parts(ctx.threads.threads(), places, job.points)
+    } else {
+        1
+    };
+    let mut kept = (blocks > 1).then(|| ctx.pool.take(places * task_values * 4));
     let kept = kept.as_mut().map(|kept| Shared::new(kept.as_mut_slice::<f32>()));
     let target = Shared::new(dw);
     for block in 0..blocks {
@@ -93,26 +99,44 @@ pub(super) fn run(ctx: &Context, tiling: &Tiling, x: &[f32], dy: &[f32], dw: &mu
                 gradients(set, tiling.scheme, &windows[1], part, job.width, right.get());
             }
         });
-        ctx.threads.for_each(tasks, |task| {
-            let scratch = kept.is_none().then(|| ctx.pool.take(task_values * 4));
-            let mut scratch = scratch;
+        ctx.threads.for_each(places * groups, |task| {
+            let (place, group) = (task / groups, task % groups);
+            let mut scratch = kept.is_none().then(|| ctx.pool.take(task_values * 4));
             let sums = match (&mut scratch, kept) {
                 (Some(scratch), _) => scratch.as_mut_slice::<f32>().as_mut_ptr(),
-                // SAFETY: tasks lie side by side.
-                (None, Some(kept)) => unsafe { kept.get().add(task * task_values) },
+                // SAFETY: places lie side by side.
+                (None, Some(kept)) => unsafe { kept.get().add(place * task_values) },
                 (None, None) => return,
             };
-            let (strip, panel) = (task / job.panels.len(), task % job.panels.len());
-            // SAFETY: the transforms of this block are complete, and every task has its own sums and its own rows and
+            let step = Step {
+                points: part(job.points, groups, group),
+                steps,
+                resume: block > 0,
+            };
+            // SAFETY: the transforms of this block are complete, and every task has its own sums, and its own rows and
             // columns of the result.
             unsafe {
-                job.multiply(strip, panel, steps, [left.get(), right.get()], sums, block > 0);
-                if block + 1 == blocks {
-                    job.leave(strip, panel, sums, target.get());
+                job.multiply(place, &step, [left.get(), right.get()], sums);
+                if kept.is_none() {
+                    job.leave(place, sums, target.get());
                 }
             }
         });
     }
+    if let Some(kept) = kept {
+        ctx.threads.for_each(places, |place| {
+            // SAFETY: all sums are complete, and every task has its own rows and columns of the result.
+            unsafe { job.leave(place, kept.get().add(place * task_values), target.get()) }
+        });
+    }
+}
+
+/// What a task adds of a block.
+struct Step {
+    points: Range<usize>,
+    /// Steps of the block.
+    steps: usize,
+    resume: bool,
 }
 
 /// Steps of a block.
@@ -188,21 +212,14 @@ impl Job<'_> {
     ///
     /// # Safety
     /// The operands hold the block; the sums have their room, and nobody else touches them.
-    unsafe fn multiply(
-        &self,
-        strip: usize,
-        panel: usize,
-        steps: usize,
-        [left, right]: [*const u8; 2],
-        sums: *mut f32,
-        resume: bool,
-    ) {
+    unsafe fn multiply(&self, place: usize, step: &Step, [left, right]: [*const u8; 2], sums: *mut f32) {
+        let (strip, panel, steps) = (place / self.panels.len(), place % self.panels.len(), step.steps);
         let axis = self.tiling.scheme.axis();
         let a_offsets: Vec<usize> = (0..steps).map(|step| step * STRIP * 4).collect();
         let b_offsets: Vec<usize> = (0..steps).map(|step| step * self.width * 4).collect();
         let rows = STRIP.min(self.tiling.source_channels - strip * STRIP);
         let registers = self.panels[panel].registers;
-        for point in 0..self.points {
+        for point in step.points.clone() {
             for [y, x] in axis.products(point) {
                 let plane = axis.planes[y] * axis.source.rows + axis.planes[x];
                 let product = y * axis.planes.len() + x;
@@ -218,7 +235,7 @@ impl Job<'_> {
                         c_stride: self.width,
                         rows: height.min(rows - row),
                         columns: registers * self.set.lanes,
-                        resume,
+                        resume: step.resume,
                     };
                     // SAFETY: both operands have slack after them; the caller vouches for the sums.
                     unsafe { run(&outer) }
@@ -232,7 +249,8 @@ impl Job<'_> {
     ///
     /// # Safety
     /// The sums are complete, and nobody else touches these rows and columns of the result.
-    unsafe fn leave(&self, strip: usize, panel: usize, sums: *const f32, dw: *mut f32) {
+    unsafe fn leave(&self, place: usize, sums: *const f32, dw: *mut f32) {
+        let (strip, panel) = (place / self.panels.len(), place % self.panels.len());
         let (tiling, panel) = (self.tiling, &self.panels[panel]);
         let taps = tiling.scheme.axis().taps() * tiling.scheme.axis().taps();
         for row in 0..STRIP.min(tiling.source_channels - strip * STRIP) {
