@@ -194,8 +194,11 @@ pub(crate) fn r3gan_training(images: ImageSpec) -> TrainingConfig {
 /// cores of a Zen 4 server processor. Only the order of magnitude matters here; the clock decides the rest.
 const OPERATIONS_PER_SECOND: f64 = 2e11;
 
-/// Operations for an image of a run of three minutes. It grows with the root of the time: half of a longer time goes
-/// into more images, half into wider networks.
+/// The width of a DCGAN that is worth three minutes.
+const WIDTH: usize = 32;
+
+/// The most operations for an image of a run of three minutes, whatever its size: those of that width at 64 px. Both
+/// grow with the root of the time: half of a longer time goes into more images, half into wider networks.
 const OPERATIONS_PER_IMAGE: f64 = 6e8;
 
 /// Share of a run in which a weight's part in the average halves.
@@ -203,8 +206,13 @@ const AVERAGE_SHARE: f64 = 0.04;
 
 /// Makes the networks as wide, and the average as long, as the time is worth.
 fn fit(model: &mut ModelConfig, training: &mut TrainingConfig, minutes: f64) -> Result<()> {
-    let affordable = OPERATIONS_PER_IMAGE * (minutes / MINUTES).sqrt();
     if let ModelConfig::Dcgan(config) = model {
+        let usual = dcgan::Config {
+            width: WIDTH,
+            ..*config
+        };
+        let usual = operations_per_image(&ModelConfig::Dcgan(usual))?;
+        let affordable = usual.min(OPERATIONS_PER_IMAGE) * (minutes / MINUTES).sqrt();
         while config.width > 16 && operations_per_image(&ModelConfig::Dcgan(*config))? > affordable {
             config.width -= 8;
         }
