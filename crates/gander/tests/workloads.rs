@@ -24,7 +24,7 @@ fn hashed(name: &str, shape: &[usize], bound: f64, device: &DeviceRef) -> Tensor
         let mut x = seed.wrapping_add(i as u32);
         for _ in 0..2 {
             x ^= x >> 16;
-            x = x.wrapping_mul(0x45d9_f3b);
+            x = x.wrapping_mul(0x045d_9f3b);
         }
         x ^= x >> 16;
         ((f64::from(x) / f64::from(1u32 << 31) - 1.0) * bound) as f32
