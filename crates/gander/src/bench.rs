@@ -21,7 +21,7 @@ const WARM_UP: usize = 3;
 /// Steps over which fresh pages are counted, after all timed ones.
 const COUNTED: usize = 3;
 
-/// What [`bench`] measured.
+/// What [`bench()`] measured.
 ///
 /// Arithmetic is counted for the direct algorithm, whatever the kernels do: so the share of the peak says how much
 /// of the least time is lost, and passes one where an algorithm needs less.

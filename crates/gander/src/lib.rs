@@ -8,7 +8,7 @@
 //! - [`session`]: a whole run, from what a user asks for to the files it leaves
 //! - [`shipped`]: the generator file and images from it
 //! - [`translation`]: from one collection of images to another
-//! - [`bench`]: how fast this machine trains
+//! - [`mod@bench`]: how fast this machine trains
 //! - [`run`], [`events`], [`report`], [`images`]: what a run leaves behind and tells on its way
 
 pub mod augment;

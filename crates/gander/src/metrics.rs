@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `fid` | [`frechet`] | lower | pytorch-fid 0.3.0 |
 //! | `kid` | [`kernel`] | lower | torch-fidelity 0.4.0 |
-//! | `is` | [`inception_score`] | higher | torch-fidelity 0.4.0 |
+//! | `is` | [`inception_score()`] | higher | torch-fidelity 0.4.0 |
 //! | `precision`, `recall`, `density`, `coverage` | [`neighbors`] | higher | prdc 0.2 |
 //! | `swd` | [`sliced`] | lower | Karras et al. 2018 |
 //! | modes, divergence | [`modes`] | | Srivastava et al. 2017, Lin et al. 2018 |
