@@ -121,13 +121,18 @@ pub(super) enum Pass {
 
 /// The tiles of a pass, where they take less time than the direct algorithm.
 pub(super) fn tiling(ctx: &Context, g: &ConvGeometry, pass: Pass) -> Option<Tiling> {
+    /// An image must not depend on how many others there are: its pass is chosen as if in a batch of this size.
+    const USUAL_BATCH: usize = 32;
+    if g.batch == 0 {
+        return None;
+    }
+    let batch = if pass == Pass::WeightGrad { g.batch } else { USUAL_BATCH };
+    let usual = ConvGeometry { batch, ..*g };
     let narrow = ctx.precision == Precision::Bf16 && ctx.isa.has_bf16();
-    let best = schemes(g, pass, narrow)
-        .iter()
-        .map(|&scheme| Tiling::new(g, scheme, pass))
-        .min_by_key(|tiling| tiling.cost(pass, narrow))?;
+    let cost = |scheme: Scheme| Tiling::new(&usual, scheme, pass).cost(pass, narrow);
+    let best = *schemes(g, pass, narrow).iter().min_by_key(|&&scheme| cost(scheme))?;
     // What the model leaves out is a few percent.
-    (best.cost(pass, narrow) * 108 < direct_cost(g) * 100).then_some(best)
+    (cost(best) * 108 < direct_cost(&usual) * 100).then(|| Tiling::new(g, best, pass))
 }
 
 /// Those that compute a pass, with operands of bfloat16 or (not `narrow`) float32.
