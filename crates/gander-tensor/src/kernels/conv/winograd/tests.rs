@@ -389,7 +389,10 @@ fn schemes_are_chosen_where_they_pay() {
         );
         // Few channels, few pixels, other kernels, strides and groups.
         assert_eq!(chosen(layer([100, 28], [3, 1, 1], [64, 3])), [None; 3]);
-        assert_eq!(chosen(layer([1, 4], [3, 1, 1], [256, 256])), [None; 3]);
+        assert_eq!(chosen(layer([1, 4], [3, 1, 1], [256, 256]))[2], None);
+        // However many images there are, each is computed the same way.
+        let alone = chosen(layer([1, 4], [3, 1, 1], [256, 256]));
+        assert_eq!(alone[..2], chosen(layer([100, 4], [3, 1, 1], [256, 256]))[..2]);
         assert_eq!(chosen(layer([64, 32], [3, 2, 1], [64, 64])), [None; 3]);
         assert_eq!(chosen(layer([64, 32], [4, 2, 0], [64, 64])), [None; 3]);
         assert_eq!(chosen(layer([64, 32], [5, 1, 2], [64, 64])), [None; 3]);
