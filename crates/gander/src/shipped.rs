@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gander_nn::Mode;
+use gander_nn::{Mode, Parameters};
 use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
@@ -60,9 +60,9 @@ pub struct Samples {
     pub labels: Option<Vec<u32>>,
 }
 
-/// Writes a generator file.
-pub fn save(path: &Path, generator: &dyn Generator, header: &GeneratorHeader) -> Result<()> {
-    checkpoint::write(path, "generator", VERSION, header, &generator.parameters().to_map())
+/// Writes a generator file with the weights of a generator.
+pub fn save(path: &Path, weights: &Parameters, header: &GeneratorHeader) -> Result<()> {
+    checkpoint::write(path, "generator", VERSION, header, &weights.to_map())
 }
 
 /// The generator file of a path, which may be a run directory.

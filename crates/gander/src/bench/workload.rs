@@ -11,10 +11,13 @@ use crate::{
     error::Result,
     models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan},
     train::{
-        RunConfig, TrainState,
+        RunConfig,
         config::{DataConfig, DeviceConfig, TrainingConfig},
+        contest::Turn,
         defaults,
+        duel::Duel,
         schedule::Ramp,
+        state::Progress,
         steps::{self, Batch, Scalars},
     },
     translation::cycle::{CycleState, CycleWeights, Reals, cycle_step},
@@ -84,8 +87,26 @@ pub struct Run {
 
 #[derive(Debug)]
 enum Players {
-    Two(Box<TrainState>, Box<RunConfig>),
+    Two(Box<Two>),
     Four(Box<CycleState>),
+}
+
+#[derive(Debug)]
+struct Two {
+    duel: Duel,
+    progress: Progress,
+    config: RunConfig,
+}
+
+impl Two {
+    fn step(&mut self, next_batch: &mut dyn FnMut(&mut Progress, usize) -> Result<Vec<Batch>>) -> Result<Scalars> {
+        let turn = Turn {
+            progress: &mut self.progress,
+            training: &self.config.training,
+            next_batch,
+        };
+        steps::step(&mut self.duel, turn)
+    }
 }
 
 impl Run {
@@ -102,7 +123,11 @@ impl Run {
             batch: config.training.batch,
             key: RandomKey::from_seed(0),
             device: device.clone(),
-            players: Players::Two(Box::new(TrainState::new(&config, device)?), Box::new(config)),
+            players: Players::Two(Box::new(Two {
+                duel: Duel::new(&config, device)?,
+                progress: Progress::new(config.seed),
+                config,
+            })),
         })
     }
 
@@ -125,9 +150,9 @@ impl Run {
     /// Calls `change` with the name and the tensors of each network: to begin from other weights.
     pub fn change_networks(&mut self, change: &mut dyn FnMut(&str, &Parameters)) {
         match &self.players {
-            Players::Two(state, _) => {
-                change("generator", state.generator.parameters());
-                change("discriminator", state.discriminator.parameters());
+            Players::Two(two) => {
+                change("generator", two.duel.generator.parameters());
+                change("discriminator", two.duel.discriminator.parameters());
             }
             Players::Four(state) => {
                 change("to_a", state.to_a.network.parameters());
@@ -141,7 +166,7 @@ impl Run {
     /// The settings of the two networks, and the place of the generator, for whoever wants another one there.
     pub fn generator_mut(&mut self) -> Option<(&ModelConfig, &mut Box<dyn Generator>)> {
         match &mut self.players {
-            Players::Two(state, config) => Some((&config.model, &mut state.generator)),
+            Players::Two(two) => Some((&two.config.model, &mut two.duel.generator)),
             Players::Four(_) => None,
         }
     }
@@ -149,10 +174,10 @@ impl Run {
     /// One training step on random images.
     pub fn step(&mut self) -> Result<Scalars> {
         match &mut self.players {
-            Players::Two(state, config) => {
-                let images = config.model.images();
+            Players::Two(two) => {
+                let images = two.config.model.images();
                 let device = &self.device;
-                steps::step(state, &config.training, &mut |progress, parts| {
+                two.step(&mut |progress, parts| {
                     let shape = [self.batch / parts, images.height_px, images.width_px, images.channels];
                     let part = |_| {
                         let images = random_images(progress.next_key(), shape, device)?;
@@ -174,9 +199,9 @@ impl Run {
     /// Workloads with two players take `reals` batch by batch; `cyclegan128` takes one of each collection.
     pub fn step_on(&mut self, reals: &[Tensor]) -> Result<Scalars> {
         match &mut self.players {
-            Players::Two(state, config) => {
+            Players::Two(two) => {
                 let mut reals = reals.iter().cycle();
-                steps::step(state, &config.training, &mut |_, _| {
+                two.step(&mut |_, _| {
                     let next = reals.next().map(|images| Batch {
                         images: images.clone(),
                         labels: None,
@@ -195,9 +220,10 @@ impl Run {
     pub fn sample(&self) -> Result<()> {
         no_grad(|| {
             match &self.players {
-                Players::Two(state, _) => {
-                    let latents = state.generator.latents(self.key, self.batch, &self.device)?;
-                    state.generator.forward(&latents, None, Mode::Evaluate)?
+                Players::Two(two) => {
+                    let generator = &two.duel.generator;
+                    let latents = generator.latents(self.key, self.batch, &self.device)?;
+                    generator.forward(&latents, None, Mode::Evaluate)?
                 }
                 Players::Four(state) => {
                     let images = random_images(self.key, [self.batch, 128, 128, 3], &self.device)?;

@@ -12,7 +12,7 @@ use crate::{
     images::{self, GridOptions, Tiles},
     run::RunDirectory,
     shipped::{self, GeneratorHeader, draw_class, generate},
-    train::{Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
+    train::{Trainer, checkpoint, contest::Product, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
 
 /// Most seconds of work that a kill can cost, and how long a young run trains before its second checkpoint. In between
@@ -69,9 +69,8 @@ impl FixedSamples {
         let (shape, state) = (trainer.dataset().shape(), &trainer.state);
         let (columns, rows) = images::grid_size(shape.width_px, shape.height_px);
         let key = RandomKey::from_seed(trainer.config.seed).named("fixed samples");
-        let latents = state
-            .ema_generator
-            .latents(key.named("latents"), columns * rows, trainer.device())?;
+        let Product::Generator(generator) = state.contest.product();
+        let latents = generator.latents(key.named("latents"), columns * rows, trainer.device())?;
         let num_classes = trainer.config.model.images().num_classes;
         // One class a column where they fit, so that a column shows what a class looks like.
         let counts = label_counts(trainer.dataset().as_ref());
@@ -114,18 +113,14 @@ impl FixedSamples {
     /// The averaged generator's images, some at a time.
     fn images(&self, trainer: &Trainer) -> Result<Vec<u8>> {
         const BATCH: usize = 16;
+        let Product::Generator(generator) = trainer.state.contest.product();
         let count = self.latents.side(0);
         let mut bytes = Vec::new();
         for start in (0..count).step_by(BATCH) {
             let end = (start + BATCH).min(count);
             let labels = self.labels.as_ref().map(|labels| &labels[start..end]);
             let latents = self.latents.slice(0, start, end)?;
-            bytes.extend(generate(
-                trainer.state.ema_generator.as_ref(),
-                &latents,
-                labels,
-                trainer.device(),
-            )?);
+            bytes.extend(generate(generator, &latents, labels, trainer.device())?);
         }
         Ok(bytes)
     }
@@ -216,7 +211,7 @@ impl<'a> Recorder<'a> {
             images_seen: trainer.state.progress.images_seen,
             ..self.header.clone()
         };
-        shipped::save(&path, trainer.state.ema_generator.as_ref(), &header)?;
+        shipped::save(&path, trainer.state.contest.product().parameters(), &header)?;
         Ok(path)
     }
 

@@ -113,6 +113,7 @@ fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, outcome: Result<Outcom
 
 fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
     let (config, state): (&RunConfig, _) = (&trainer.config, &trainer.state);
+    let judges = state.contest.judges().into_iter().map(Parameters::num_weights);
     let images = config.model.images();
     let seconds = match budget {
         Budget::Time { seconds } => Some(seconds),
@@ -135,8 +136,8 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
         height_px: images.height_px as u32,
         width_px: images.width_px as u32,
         channels: images.channels as u32,
-        generator_parameters: state.generator.parameters().num_weights() as u64,
-        discriminator_parameters: state.discriminator.parameters().num_weights() as u64,
+        generator_parameters: state.contest.product().parameters().num_weights() as u64,
+        discriminator_parameters: judges.sum::<usize>() as u64,
         batch: config.training.batch as u32,
         total_kimg: trainer.total_images() as f64 / 1000.0,
         budget_seconds: seconds,
@@ -148,13 +149,8 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
 /// Takes the weights of another run or generator as far as names and shapes agree.
 fn start_from(path: &Path, state: &TrainState, device: &gander_tensor::DeviceRef) -> Result<Event> {
     let tensors = checkpoint::load_weights(path, device)?;
-    let networks: [(&str, &Parameters); 3] = [
-        ("generator", state.generator.parameters()),
-        ("discriminator", state.discriminator.parameters()),
-        ("ema_generator", state.ema_generator.parameters()),
-    ];
     let mut taken = BTreeMap::new();
-    for (part, parameters) in networks {
+    for (part, parameters) in state.contest.tensors() {
         let count = taken.entry(part).or_insert((0, 0));
         for parameter in parameters.iter() {
             count.1 += 1;

@@ -10,25 +10,17 @@ use gander_nn::{
 use gander_tensor::{DeviceRef, RandomKey, RandomState, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::config::{RunConfig, TrainingConfig};
-use crate::{
-    error::{Error, Result},
-    models::{Discriminator, Generator, ModelConfig},
+use super::{
+    config::{RunConfig, TrainingConfig},
+    contest::{self, Contest},
 };
+use crate::error::{Error, Result};
 
 /// Everything of a run that changes: saved and loaded, it gives the next step bit for bit.
 #[derive(Debug)]
 pub struct TrainState {
-    /// Makes images.
-    pub generator: Box<dyn Generator>,
-    /// Judges them.
-    pub discriminator: Box<dyn Discriminator>,
-    /// The moving average of the generator, which is what gets shipped.
-    pub ema_generator: Box<dyn Generator>,
-    /// Adam for the generator.
-    pub generator_optimizer: Adam,
-    /// Adam for the discriminator.
-    pub discriminator_optimizer: Adam,
+    /// The networks and their optimizers.
+    pub contest: Box<dyn Contest>,
     /// What is left to count.
     pub progress: Progress,
 }
@@ -64,6 +56,19 @@ pub struct PlanCorrection {
 }
 
 impl Progress {
+    /// Before the first step.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            images_seen: 0,
+            steps: 0,
+            seconds: 0.0,
+            seed,
+            random_drawn: 0,
+            sampler_position: 0,
+            corrections: Vec::new(),
+        }
+    }
+
     /// The next random key.
     pub fn next_key(&mut self) -> RandomKey {
         let mut random = RandomState {
@@ -107,15 +112,6 @@ impl Progress {
     }
 }
 
-/// The five things that own named tensors, in the order of the saved file.
-const PARTS: [&str; 5] = [
-    "generator",
-    "discriminator",
-    "ema_generator",
-    "generator_optimizer",
-    "discriminator_optimizer",
-];
-
 /// The numbers of an optimizer beside its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerCounters {
@@ -139,64 +135,39 @@ impl OptimizerCounters {
 pub struct SavedNumbers {
     /// The numbers of the run.
     pub progress: Progress,
-    /// The numbers of the generator's optimizer.
-    pub generator_optimizer: OptimizerCounters,
-    /// The numbers of the discriminator's optimizer.
-    pub discriminator_optimizer: OptimizerCounters,
+    /// The numbers of each optimizer, by its name.
+    #[serde(flatten)]
+    pub optimizers: BTreeMap<String, OptimizerCounters>,
 }
 
 impl TrainState {
     /// The state before the first step.
     pub fn new(config: &RunConfig, device: &DeviceRef) -> Result<Self> {
-        let ModelPair {
-            generator,
-            discriminator,
-        } = ModelPair::new(&config.model, config.seed, device)?;
-        let ema_generator = config.model.generator(RandomKey::from_seed(config.seed), device)?;
-        ema_generator.parameters().copy_from(generator.parameters())?;
-        let adam = adam_config(&config.training, 0.0);
         Ok(Self {
-            generator_optimizer: Adam::new(adam, generator.parameters())?,
-            discriminator_optimizer: Adam::new(adam, discriminator.parameters())?,
-            generator,
-            discriminator,
-            ema_generator,
-            progress: Progress {
-                images_seen: 0,
-                steps: 0,
-                seconds: 0.0,
-                seed: config.seed,
-                random_drawn: 0,
-                sampler_position: 0,
-                corrections: Vec::new(),
-            },
+            contest: contest::new(config, device)?,
+            progress: Progress::new(config.seed),
         })
     }
 
     /// Every tensor by name, and the numbers beside them.
     pub fn to_saved(&self) -> (BTreeMap<String, Tensor>, SavedNumbers) {
-        let networks = [
-            self.generator.parameters(),
-            self.discriminator.parameters(),
-            self.ema_generator.parameters(),
-        ];
-        let optimizers = [&self.generator_optimizer, &self.discriminator_optimizer];
-        let maps = networks
-            .map(Parameters::to_map)
-            .into_iter()
-            .chain(optimizers.map(Adam::to_map));
-        let tensors = PARTS
-            .iter()
-            .zip(maps)
+        let owners = self.contest.tensors().into_iter();
+        let owners = owners.map(|(part, parameters)| (part, parameters.to_map()));
+        let optimizers = self.contest.optimizers();
+        let moments = optimizers.iter().map(|(part, optimizer)| (*part, optimizer.to_map()));
+        let tensors = owners
+            .chain(moments)
             .flat_map(|(part, map)| {
                 map.into_iter()
                     .map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
             })
             .collect();
+        let counters = optimizers
+            .iter()
+            .map(|(part, optimizer)| ((*part).to_owned(), OptimizerCounters::of(optimizer)));
         let numbers = SavedNumbers {
             progress: self.progress.clone(),
-            generator_optimizer: OptimizerCounters::of(&self.generator_optimizer),
-            discriminator_optimizer: OptimizerCounters::of(&self.discriminator_optimizer),
+            optimizers: counters.collect(),
         };
         (tensors, numbers)
     }
@@ -206,23 +177,16 @@ impl TrainState {
     /// # Errors
     /// [`Error::MissingTensor`] or [`Error::WrongShape`] with the tensor's name.
     pub fn restore(&mut self, tensors: &BTreeMap<String, Tensor>, numbers: SavedNumbers) -> Result<()> {
-        let networks = [
-            self.generator.parameters(),
-            self.discriminator.parameters(),
-            self.ema_generator.parameters(),
-        ];
-        for (part, parameters) in PARTS.iter().zip(networks) {
+        for (part, parameters) in self.contest.tensors() {
             load_parameters(parameters, part, tensors)?;
         }
-        let optimizers = [
-            (&mut self.generator_optimizer, numbers.generator_optimizer),
-            (&mut self.discriminator_optimizer, numbers.discriminator_optimizer),
-        ];
-        for (part, (optimizer, counters)) in PARTS[3..].iter().zip(optimizers) {
+        for (part, optimizer) in self.contest.optimizers_mut() {
             let own: BTreeMap<String, Tensor> = tensors
                 .iter()
                 .filter_map(|(name, tensor)| Some((strip(name, part)?.to_owned(), tensor.clone())))
                 .collect();
+            let missing = || Error::MissingTensor { name: part.to_owned() };
+            let counters = numbers.optimizers.get(part).ok_or_else(missing)?;
             optimizer.restore(&own, (counters.steps, counters.decays.map(f64::from_bits)))?;
         }
         self.progress = numbers.progress;
@@ -264,22 +228,6 @@ pub(crate) fn load_parameters(parameters: &Parameters, prefix: &str, tensors: &B
         parameter.set(tensor)?;
     }
     Ok(())
-}
-
-/// Two fresh networks of a family.
-struct ModelPair {
-    generator: Box<dyn Generator>,
-    discriminator: Box<dyn Discriminator>,
-}
-
-impl ModelPair {
-    fn new(model: &ModelConfig, seed: u64, device: &DeviceRef) -> Result<Self> {
-        let key = RandomKey::from_seed(seed);
-        Ok(Self {
-            generator: model.generator(key, device)?,
-            discriminator: model.discriminator(key, device)?,
-        })
-    }
 }
 
 /// Adam's settings at a share of the burn-in.

@@ -1,13 +1,15 @@
 //! One training step: an update of the discriminator and one of the generator.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{GradOptions, RandomKey, Tensor, Unused, grad, is_piecewise_linear, no_grad};
 
 use super::{
     config::TrainingConfig,
-    state::{Progress, TrainState, adam_config},
+    contest::Turn,
+    duel::Duel,
+    state::{Progress, adam_config},
 };
 use crate::{
     augment,
@@ -31,12 +33,26 @@ pub type Scalars = BTreeMap<&'static str, f64>;
 pub type Reducer<'a> = &'a dyn Fn(Vec<Tensor>) -> Result<Vec<Tensor>>;
 
 /// The settings of this moment of the run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Settings<'a> {
     /// The plan.
     pub training: &'a TrainingConfig,
     /// How much of the burn-in is behind the run.
     pub share: f64,
+    /// Real images that the discriminator was shown when the step began.
+    pub images_seen: u64,
+    /// Where gradients pass.
+    pub reduce: Reducer<'a>,
+}
+
+impl fmt::Debug for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("training", &self.training)
+            .field("share", &self.share)
+            .field("images_seen", &self.images_seen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Fake images with the labels they were made for, on a graph if `for_generator`.
@@ -45,11 +61,11 @@ struct Fakes {
     labels: Option<Tensor>,
 }
 
-fn make_fakes(state: &TrainState, key: RandomKey, like: &Batch) -> Result<Fakes> {
-    let latents = state
+fn make_fakes(duel: &Duel, key: RandomKey, like: &Batch) -> Result<Fakes> {
+    let latents = duel
         .generator
         .latents(key.named("latents"), like.images.side(0), like.images.device())?;
-    let images = state.generator.forward(&latents, like.labels.as_ref(), Mode::Train)?;
+    let images = duel.generator.forward(&latents, like.labels.as_ref(), Mode::Train)?;
     Ok(Fakes {
         images,
         labels: like.labels.clone(),
@@ -58,7 +74,7 @@ fn make_fakes(state: &TrainState, key: RandomKey, like: &Batch) -> Result<Fakes>
 
 /// Judges images as they look after augmentation; the gradient reaches the images before it.
 fn judge(
-    state: &TrainState,
+    duel: &Duel,
     settings: Settings<'_>,
     key: RandomKey,
     images: &Tensor,
@@ -67,37 +83,37 @@ fn judge(
 ) -> Result<Tensor> {
     let probability = settings.training.augment_p.at(settings.share);
     let seen = augment::augment(images, settings.training.augment, probability as f32, key)?;
-    Ok(state.discriminator.forward(&seen, labels, mode)?)
+    Ok(duel.discriminator.forward(&seen, labels, mode)?)
 }
 
 /// One step: the discriminator's updates, the generator's, the average.
-///
-/// `next_batch` brings real images, in as many parts as it is asked for.
-pub fn step(
-    state: &mut TrainState,
-    training: &TrainingConfig,
-    next_batch: &mut dyn FnMut(&mut Progress, usize) -> Result<Vec<Batch>>,
-) -> Result<Scalars> {
-    let share = state.progress.burn_in_share(training);
-    let settings = Settings { training, share };
-    let keep = |gradients| Ok(gradients);
-    let before = state.progress.images_seen;
+pub fn step(duel: &mut Duel, turn: Turn<'_>) -> Result<Scalars> {
+    let Turn {
+        progress,
+        training,
+        next_batch,
+    } = turn;
+    let settings = Settings {
+        training,
+        share: progress.burn_in_share(training),
+        images_seen: progress.images_seen,
+        reduce: &|gradients| Ok(gradients),
+    };
     let mut scalars = Scalars::new();
     if can_share_fakes(training) {
-        let real = next_batch(&mut state.progress, 1)?;
-        scalars = joint_step(state, &real[0], settings, &keep)?;
+        let real = next_batch(progress, 1)?;
+        scalars = joint_step(duel, progress, &real[0], settings)?;
     } else {
         for _ in 0..training.discriminator_updates {
-            let real = next_batch(&mut state.progress, training.accumulate)?;
-            scalars.extend(discriminator_step(state, &real, settings, &keep)?);
+            let real = next_batch(progress, training.accumulate)?;
+            scalars.extend(discriminator_step(duel, progress, &real, settings)?);
         }
         for _ in 0..training.generator_updates {
-            let real = next_batch(&mut state.progress, training.accumulate)?;
-            scalars.extend(generator_step(state, &real, settings, &keep)?);
+            let real = next_batch(progress, training.accumulate)?;
+            scalars.extend(generator_step(duel, progress, &real, settings)?);
         }
     }
-    update_average(state, state.progress.images_seen - before, settings)?;
-    state.progress.steps += 1;
+    update_average(duel, progress.images_seen - settings.images_seen, settings)?;
     Ok(scalars)
 }
 
@@ -105,18 +121,18 @@ pub fn step(
 ///
 /// `batches` are the parts of an accumulated batch.
 pub fn discriminator_step(
-    state: &mut TrainState,
+    duel: &mut Duel,
+    progress: &mut Progress,
     batches: &[Batch],
     settings: Settings<'_>,
-    reduce: Reducer<'_>,
 ) -> Result<Scalars> {
     let mut scalars = Scalars::new();
     let mut sum = Gradients::default();
     for batch in batches {
-        let key = state.progress.next_key();
-        let fakes = no_grad(|| make_fakes(state, key, batch))?;
+        let key = progress.next_key();
+        let fakes = no_grad(|| make_fakes(duel, key, batch))?;
         sum.add(discriminator_gradients(
-            state,
+            duel,
             batch,
             &fakes,
             settings,
@@ -124,29 +140,22 @@ pub fn discriminator_step(
             &mut scalars,
         )?)?;
     }
-    update_discriminator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
-    state.progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
+    update_discriminator(duel, sum.mean(batches.len())?, &scalars, settings)?;
+    progress.images_seen += batches.iter().map(|batch| batch.images.side(0) as u64).sum::<u64>();
     Ok(scalars)
 }
 
 fn update_discriminator(
-    state: &mut TrainState,
+    duel: &mut Duel,
     gradients: Vec<Tensor>,
     scalars: &Scalars,
     settings: Settings<'_>,
-    reduce: Reducer<'_>,
 ) -> Result<()> {
-    let gradients = reduce(gradients)?;
-    let parameters = state.discriminator.parameters();
-    check_finite(
-        "discriminator",
-        parameters,
-        scalars,
-        &gradients,
-        state.progress.images_seen,
-    )?;
-    state.discriminator_optimizer.config = adam_config(settings.training, settings.share);
-    state.discriminator_optimizer.step(parameters, gradients)?;
+    let gradients = (settings.reduce)(gradients)?;
+    let parameters = duel.discriminator.parameters();
+    check_finite("discriminator", parameters, scalars, &gradients, settings.images_seen)?;
+    duel.discriminator_optimizer.config = adam_config(settings.training, settings.share);
+    duel.discriminator_optimizer.step(parameters, gradients)?;
     if settings.training.weight_clip > 0.0 {
         regularizers::clip_weights(parameters, settings.training.weight_clip as f32)?;
     }
@@ -154,7 +163,7 @@ fn update_discriminator(
 }
 
 fn discriminator_gradients(
-    state: &TrainState,
+    duel: &Duel,
     batch: &Batch,
     fakes: &Fakes,
     settings: Settings<'_>,
@@ -171,7 +180,7 @@ fn discriminator_gradients(
     let fake_images = watched(&fakes.images, r2_gamma);
 
     let judge = |images: &Tensor, labels: &Option<Tensor>, part: &str| {
-        judge(state, settings, key.named(part), images, labels.as_ref(), Mode::Train)
+        judge(duel, settings, key.named(part), images, labels.as_ref(), Mode::Train)
     };
     let real_logits = judge(&real_images, &batch.labels, "real")?;
     let fake_logits = judge(&fake_images, &fakes.labels, "fake")?;
@@ -185,7 +194,7 @@ fn discriminator_gradients(
         ("r2_penalty", r2_gamma, &fake_logits, &fake_images),
     ];
     if can_share_slopes(training, &penalties) {
-        return shared_slopes(&loss, &penalties, state.discriminator.parameters(), scalars);
+        return shared_slopes(&loss, &penalties, duel.discriminator.parameters(), scalars);
     }
     for (name, gamma, logits, images) in penalties {
         if gamma > 0.0 {
@@ -203,7 +212,7 @@ fn discriminator_gradients(
         record(scalars, "gradient_penalty", &penalty)?;
         loss = loss.add(&penalty.mul_scalar(training.gradient_penalty as f32)?)?;
     }
-    weight_gradients(&loss, state.discriminator.parameters())
+    weight_gradients(&loss, duel.discriminator.parameters())
 }
 
 /// A penalty's name, its weight, and the logits and images whose slope it limits.
@@ -240,25 +249,25 @@ fn shared_slopes(
 ///
 /// The discriminator is frozen: gradients are asked for the generator's weights alone.
 pub fn generator_step(
-    state: &mut TrainState,
+    duel: &mut Duel,
+    progress: &mut Progress,
     batches: &[Batch],
     settings: Settings<'_>,
-    reduce: Reducer<'_>,
 ) -> Result<Scalars> {
     let mut scalars = Scalars::new();
     let mut sum = Gradients::default();
     for batch in batches {
-        let key = state.progress.next_key();
-        let fakes = make_fakes(state, key, batch)?;
-        let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-        sum.add(weight_gradients(&loss, state.generator.parameters())?)?;
+        let key = progress.next_key();
+        let fakes = make_fakes(duel, key, batch)?;
+        let loss = generator_loss(duel, batch, &fakes, settings, key, &mut scalars)?;
+        sum.add(weight_gradients(&loss, duel.generator.parameters())?)?;
     }
-    update_generator(state, sum.mean(batches.len())?, &scalars, settings, reduce)?;
+    update_generator(duel, sum.mean(batches.len())?, &scalars, settings)?;
     Ok(scalars)
 }
 
 fn generator_loss(
-    state: &TrainState,
+    duel: &Duel,
     batch: &Batch,
     fakes: &Fakes,
     settings: Settings<'_>,
@@ -266,7 +275,7 @@ fn generator_loss(
     scalars: &mut Scalars,
 ) -> Result<Tensor> {
     let judge = |images: &Tensor, labels: &Option<Tensor>, part: &str| {
-        judge(state, settings, key.named(part), images, labels.as_ref(), Mode::Frozen)
+        judge(duel, settings, key.named(part), images, labels.as_ref(), Mode::Frozen)
     };
     let loss = settings.training.loss;
     let fake_logits = judge(&fakes.images, &fakes.labels, "fake for generator")?;
@@ -279,18 +288,12 @@ fn generator_loss(
     Ok(loss)
 }
 
-fn update_generator(
-    state: &mut TrainState,
-    gradients: Vec<Tensor>,
-    scalars: &Scalars,
-    settings: Settings<'_>,
-    reduce: Reducer<'_>,
-) -> Result<()> {
-    let gradients = reduce(gradients)?;
-    let parameters = state.generator.parameters();
-    check_finite("generator", parameters, scalars, &gradients, state.progress.images_seen)?;
-    state.generator_optimizer.config = adam_config(settings.training, settings.share);
-    Ok(state.generator_optimizer.step(parameters, gradients)?)
+fn update_generator(duel: &mut Duel, gradients: Vec<Tensor>, scalars: &Scalars, settings: Settings<'_>) -> Result<()> {
+    let gradients = (settings.reduce)(gradients)?;
+    let parameters = duel.generator.parameters();
+    check_finite("generator", parameters, scalars, &gradients, settings.images_seen)?;
+    duel.generator_optimizer.config = adam_config(settings.training, settings.share);
+    Ok(duel.generator_optimizer.step(parameters, gradients)?)
 }
 
 /// Whether one forward pass of the generator can serve both updates: one update each, of a batch in one part, by a
@@ -301,40 +304,35 @@ pub fn can_share_fakes(training: &TrainingConfig) -> bool {
 }
 
 /// One update of each network on the same fake images, as in DCGAN's own code: the generator runs forward once.
-pub fn joint_step(
-    state: &mut TrainState,
-    batch: &Batch,
-    settings: Settings<'_>,
-    reduce: Reducer<'_>,
-) -> Result<Scalars> {
+pub fn joint_step(duel: &mut Duel, progress: &mut Progress, batch: &Batch, settings: Settings<'_>) -> Result<Scalars> {
     let mut scalars = Scalars::new();
-    let key = state.progress.next_key();
-    let fakes = make_fakes(state, key, batch)?;
+    let key = progress.next_key();
+    let fakes = make_fakes(duel, key, batch)?;
 
-    let gradients = discriminator_gradients(state, batch, &fakes, settings, key, &mut scalars)?;
-    update_discriminator(state, gradients, &scalars, settings, reduce)?;
-    state.progress.images_seen += batch.images.side(0) as u64;
+    let gradients = discriminator_gradients(duel, batch, &fakes, settings, key, &mut scalars)?;
+    update_discriminator(duel, gradients, &scalars, settings)?;
+    progress.images_seen += batch.images.side(0) as u64;
 
-    let loss = generator_loss(state, batch, &fakes, settings, key, &mut scalars)?;
-    let gradients = weight_gradients(&loss, state.generator.parameters())?;
-    update_generator(state, gradients, &scalars, settings, reduce)?;
+    let loss = generator_loss(duel, batch, &fakes, settings, key, &mut scalars)?;
+    let gradients = weight_gradients(&loss, duel.generator.parameters())?;
+    update_generator(duel, gradients, &scalars, settings)?;
     Ok(scalars)
 }
 
 /// Moves the averaged generator after `images` more images.
 ///
 /// `average ← generator + β (average − generator)` with `β = 0.5^(images / half_life)`.
-pub fn update_average(state: &TrainState, images: u64, settings: Settings<'_>) -> Result<()> {
+pub fn update_average(duel: &Duel, images: u64, settings: Settings<'_>) -> Result<()> {
     let half_life = settings.training.ema_half_life_kimg.at(settings.share) * 1000.0;
     let beta = if half_life > 0.0 {
         0.5f64.powf(images as f64 / half_life)
     } else {
         0.0
     };
-    Ok(state
+    Ok(duel
         .ema_generator
         .parameters()
-        .average_towards(state.generator.parameters(), beta as f32)?)
+        .average_towards(duel.generator.parameters(), beta as f32)?)
 }
 
 /// In the order of [`Parameters::weights`]; zeros where the loss does not depend on a weight.

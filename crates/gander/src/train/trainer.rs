@@ -13,8 +13,9 @@ use gander_tensor::{DType, DeviceRef, Tensor};
 
 use super::{
     config::RunConfig,
+    contest::Turn,
     state::{PlanCorrection, Progress, TrainState},
-    steps::{self, Batch, Scalars},
+    steps::{Batch, Scalars},
 };
 use crate::error::Result;
 
@@ -127,9 +128,13 @@ impl Trainer {
     }
 
     fn step(&mut self, batches: &mut Batches) -> Result<Scalars> {
-        let scalars = steps::step(&mut self.state, &self.config.training, &mut |progress, parts| {
-            batches.next(parts, progress)
+        let TrainState { contest, progress } = &mut self.state;
+        let scalars = contest.step(Turn {
+            progress,
+            training: &self.config.training,
+            next_batch: &mut |progress, parts| batches.next(parts, progress),
         })?;
+        progress.steps += 1;
         self.state.progress.seconds = self.seconds();
         Ok(scalars)
     }
