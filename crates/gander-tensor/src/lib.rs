@@ -50,3 +50,4 @@ pub use ops::elementwise::{Activation, BinaryOp, UnaryOp};
 pub use ops::layout::concat;
 pub use ops::matmul::{MatmulOptions, linear, matmul};
 pub use ops::norm::{NormOptions, batch_norm, group_norm, instance_norm, layer_norm};
+pub use ops::upsampled::conv_upsampled;

@@ -228,7 +228,7 @@ impl Operation for MapAxis {
 }
 
 impl Tensor {
-    fn map_axis(&self, name: &'static str, axis: usize, map: AxisMap) -> Result<Self> {
+    pub(super) fn map_axis(&self, name: &'static str, axis: usize, map: AxisMap) -> Result<Self> {
         debug_assert_eq!(map.in_len, self.shape()[axis]);
         apply(MapAxis { name, axis, map }, &[self])
     }

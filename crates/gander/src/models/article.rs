@@ -142,8 +142,8 @@ impl Generator for ArticleGenerator {
             .linear
             .forward(latents, mode)?
             .reshape([latents.side(0), rows, columns, self.config.width])?;
-        let x = self.convs[0].forward(&x.upsample_nearest(2)?, mode)?;
-        let x = self.convs[1].forward(&x.upsample_nearest(2)?, mode)?;
+        let x = self.convs[0].forward_upsampled(&x, mode)?;
+        let x = self.convs[1].forward_upsampled(&x, mode)?;
         let images = self.convs[2].forward(&x, mode)?;
         images
             .slice(1, 0, self.config.images.height_px)?

@@ -346,12 +346,12 @@ fn weight_gradients(loss: &Tensor, parameters: &Parameters) -> Result<Vec<Tensor
     Ok(grad(&[loss], &inputs, options)?)
 }
 
-/// Gradients summed over the parts of a batch.
+/// Gradients summed over the parts of a batch, or of a loss.
 #[derive(Default)]
-struct Gradients(Vec<Tensor>);
+pub(crate) struct Gradients(Vec<Tensor>);
 
 impl Gradients {
-    fn add(&mut self, new: Vec<Tensor>) -> Result<()> {
+    pub(crate) fn add(&mut self, new: Vec<Tensor>) -> Result<()> {
         self.0 = if self.0.is_empty() {
             new
         } else {
@@ -362,6 +362,10 @@ impl Gradients {
                 .collect::<Result<_, _>>()?
         };
         Ok(())
+    }
+
+    pub(crate) fn sum(self) -> Vec<Tensor> {
+        self.0
     }
 
     fn mean(self, parts: usize) -> Result<Vec<Tensor>> {

@@ -8,10 +8,10 @@ use gander_tensor::{DeviceRef, GradOptions, RandomKey, Tensor, concat, grad};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     losses::Loss,
     models::cyclegan::{Config, PatchDiscriminator, Translator},
-    train::steps::Scalars,
+    train::steps::{Gradients, Scalars},
 };
 
 /// What the translators make small beside the adversarial loss.
@@ -108,58 +108,81 @@ pub fn cycle_step(state: &mut CycleState, reals: Reals<'_>, weights: CycleWeight
 }
 
 /// Returns the fakes of both collections, cut off from the translators.
+///
+/// One direction after the other, so that what one keeps for its gradients is gone before the other begins.
 fn update_translators(
     state: &mut CycleState,
     reals: Reals<'_>,
     weights: CycleWeights,
     scalars: &mut Scalars,
 ) -> Result<[Tensor; 2]> {
-    let mut weights_of_both = state.to_a.network.parameters().weight_tensors();
-    let count = weights_of_both.len();
-    weights_of_both.extend(state.to_b.network.parameters().weight_tensors());
-    let (loss, fakes) = translators_loss(state, reals, weights, scalars)?;
-    let inputs: Vec<&Tensor> = weights_of_both.iter().collect();
-    let mut for_a = grad(&[&loss], &inputs, GradOptions::default())?;
-    let for_b = for_a.split_off(count);
-    // Weights change in place once nothing else holds them.
-    drop((loss, weights_of_both));
+    let Reals { a, b } = reals;
+    let mut gradients = Gradients::default();
+    let mut fake = |direction: Direction<'_>| {
+        let players = [&state.to_a, &state.to_b];
+        let asked: Vec<Tensor> = players
+            .iter()
+            .flat_map(|player| player.network.parameters().weight_tensors())
+            .collect();
+        let (loss, fake) = direction.loss(weights, scalars)?;
+        gradients.add(grad(&[&loss], &asked.iter().collect::<Vec<_>>(), GradOptions::default())?)?;
+        Ok::<_, Error>(fake)
+    };
+    let to_b = Direction {
+        there: &state.to_b.network,
+        back: &state.to_a.network,
+        judge: &state.judge_b.network,
+        source: a,
+        target: b,
+    };
+    let fake_b = fake(to_b)?;
+    let to_a = Direction {
+        there: &state.to_a.network,
+        back: &state.to_b.network,
+        judge: &state.judge_a.network,
+        source: b,
+        target: a,
+    };
+    let fake_a = fake(to_a)?;
+    let mut for_a = gradients.sum();
+    let for_b = for_a.split_off(state.to_a.network.parameters().weights().count());
     for (player, gradients) in [(&mut state.to_a, for_a), (&mut state.to_b, for_b)] {
         player.optimizer.step(player.network.parameters(), gradients)?;
     }
-    Ok(fakes)
+    Ok([fake_a, fake_b])
 }
 
-fn translators_loss(
-    state: &CycleState,
-    Reals { a, b }: Reals<'_>,
-    weights: CycleWeights,
-    scalars: &mut Scalars,
-) -> Result<(Tensor, [Tensor; 2])> {
-    let (to_a, to_b) = (&state.to_a.network, &state.to_b.network);
-    // A translator meets both collections in one pass: instances are normalized one by one.
-    let (fake_b, same_b) = halves(&to_b.forward(&concat(&[a, b], 0)?)?)?;
-    let (fake_a, same_a) = halves(&to_a.forward(&concat(&[b, a], 0)?)?)?;
-    let (back_a, back_b) = (to_a.forward(&fake_b)?, to_b.forward(&fake_a)?);
+/// From a collection to the other, and back.
+struct Direction<'a> {
+    there: &'a Translator,
+    back: &'a Translator,
+    judge: &'a PatchDiscriminator,
+    source: &'a Tensor,
+    target: &'a Tensor,
+}
 
-    let fooling = |judge: &Player<PatchDiscriminator>, fake: &Tensor| {
-        let logits = judge.network.forward(fake)?;
+impl Direction<'_> {
+    /// This direction's part of the translators' loss, and the fakes.
+    fn loss(&self, weights: CycleWeights, scalars: &mut Scalars) -> Result<(Tensor, Tensor)> {
+        // Both collections in one pass: instances are normalized one by one.
+        let (fake, same) = halves(&self.there.forward(&concat(&[self.source, self.target], 0)?)?)?;
+        let logits = self.judge.forward(&fake)?;
         // The translators' least squares stand in the paper without the half.
-        Loss::LeastSquares.generator(&logits, None)?.mul_scalar(2.0)
-    };
-    let adversarial = fooling(&state.judge_a, &fake_a)?.add(&fooling(&state.judge_b, &fake_b)?)?;
-    let cycle = distance(&back_a, a)?.add(&distance(&back_b, b)?)?;
-    let identity = distance(&same_a, a)?.add(&distance(&same_b, b)?)?;
-    let loss = adversarial
-        .add(&cycle.mul_scalar(weights.cycle)?)?
-        .add(&identity.mul_scalar(weights.identity)?)?;
-    for (name, part) in [
-        ("generator_loss", &loss),
-        ("cycle_distance", &cycle),
-        ("identity_distance", &identity),
-    ] {
-        scalars.insert(name, f64::from(part.item()?));
+        let adversarial = Loss::LeastSquares.generator(&logits, None)?.mul_scalar(2.0)?;
+        let cycle = distance(&self.back.forward(&fake)?, self.source)?;
+        let identity = distance(&same, self.target)?;
+        let loss = adversarial
+            .add(&cycle.mul_scalar(weights.cycle)?)?
+            .add(&identity.mul_scalar(weights.identity)?)?;
+        for (name, part) in [
+            ("generator_loss", &loss),
+            ("cycle_distance", &cycle),
+            ("identity_distance", &identity),
+        ] {
+            *scalars.entry(name).or_default() += f64::from(part.item()?);
+        }
+        Ok((loss, fake.detach()))
     }
-    Ok((loss, [fake_a.detach(), fake_b.detach()]))
 }
 
 fn update_judge(judge: &mut Player<PatchDiscriminator>, real: &Tensor, fake: &Tensor) -> Result<f64> {

@@ -50,7 +50,7 @@ impl Up {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = self.convs[0].forward(&self.norms[0].forward(x, mode)?.upsample_nearest(2)?, mode)?;
+        let y = self.convs[0].forward_upsampled(&self.norms[0].forward(x, mode)?, mode)?;
         let y = self.convs[1].forward(&self.norms[1].forward(&y, mode)?, mode)?;
         // A 1 × 1 convolution before the upsampling gives what one behind it would, at a quarter of the work.
         y.add(&self.around.forward(x, mode)?.upsample_nearest(2)?)

@@ -1,0 +1,72 @@
+//! Nearest upsampling and the convolution behind it, as one transposed convolution.
+//!
+//! Each value of an image that was doubled by repetition stands four times in it, so that four of a kernel's products
+//! at a time have the same factor. Added up first, the weights make a kernel one tap longer, and the pair a transposed
+//! convolution with stride two: for a 3 × 3 kernel 4 products for 9, and no enlarged image in memory.
+
+use super::{
+    conv::{ConvOptions, conv, conv_transpose},
+    resample::AxisMap,
+};
+use crate::{Result, Tensor};
+
+/// What [`conv`] gives for `x` with every side doubled by repetition.
+///
+/// # Shapes
+/// As for [`conv`], with sides of `x` counted twice.
+pub fn conv_upsampled(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
+    if !is_one(weight, options) {
+        return conv(&x.upsample_nearest(2)?, weight, bias, options);
+    }
+    let options = ConvOptions { stride: 2, ..options };
+    conv_transpose(x, &summed(weight)?, bias, options)
+}
+
+/// Whether the pair is one transposed convolution: it keeps the sides, over two axes, and sees all channels.
+fn is_one(weight: &Tensor, options: ConvOptions) -> bool {
+    let keeps = weight.side(0) == weight.side(1) && weight.side(0) == 2 * options.padding + 1;
+    weight.shape().rank() == 4 && keeps && (options.stride, options.dilation, options.groups) == (1, 1, 1)
+}
+
+/// `[k, k, in, out]` to `[k + 1, k + 1, out, in]`: each tap of the longer kernel the sum of two neighbors.
+fn summed(weight: &Tensor) -> Result<Tensor> {
+    let (kernel, last) = (weight.side(0), weight.side(0) as isize);
+    let pair = |tap: isize| vec![(last - tap, 1.0), (last - 1 - tap, 1.0)];
+    let map = AxisMap::new(kernel, (0..=last).map(pair));
+    let longer = weight.map_axis("sum_taps", 0, map.clone())?;
+    longer.map_axis("sum_taps", 1, map)?.permute(&[0, 1, 3, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Activation, RandomKey, Reference};
+
+    use super::*;
+
+    fn both(kernel: usize, options: ConvOptions) -> [Vec<f64>; 2] {
+        let (device, key) = (Reference::shared(), RandomKey::from_seed(3));
+        let x = Tensor::normal(key.split(0), [2, 3, 5, 4], &device).unwrap();
+        let weight = Tensor::normal(key.split(1), [kernel, kernel, 4 / options.groups, 6], &device).unwrap();
+        let bias = Tensor::normal(key.split(2), [6], &device).unwrap();
+        let plain = conv(&x.upsample_nearest(2).unwrap(), &weight, Some(&bias), options).unwrap();
+        let folded = conv_upsampled(&x, &weight, Some(&bias), options).unwrap();
+        assert_eq!(plain.shape(), folded.shape());
+        [plain, folded].map(|tensor| tensor.to_vec_f64().unwrap())
+    }
+
+    #[test]
+    fn gives_what_the_pair_gives() {
+        for (kernel, padding, groups) in [(1, 0, 1), (3, 1, 1), (5, 2, 1), (3, 0, 1), (3, 1, 2)] {
+            let options = ConvOptions {
+                padding,
+                groups,
+                activation: Activation::Relu,
+                ..ConvOptions::default()
+            };
+            let [plain, folded] = both(kernel, options);
+            for (plain, folded) in plain.iter().zip(&folded) {
+                assert!((plain - folded).abs() < 1e-12, "kernel {kernel}: {plain} and {folded}");
+            }
+        }
+    }
+}
