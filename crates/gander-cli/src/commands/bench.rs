@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use gander::bench::{self, Report, Workload};
-use gander_tensor::{CpuOptions, Isa, Precision};
+use gander_tensor::{CpuOptions, Isa};
 
 use crate::{
     screen::{self, Screen},
@@ -58,15 +58,13 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
 
 fn time(workload: Workload, arguments: &Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
     let isa = arguments.isa.unwrap_or_else(Isa::detect);
-    let fastest = if isa.has_bf16() {
-        Precision::Bf16
-    } else {
-        Precision::F32
-    };
     let options = CpuOptions {
         threads: arguments.threads,
         isa: arguments.isa,
-        precision: arguments.precision.precision().unwrap_or(fastest),
+        precision: arguments
+            .precision
+            .precision()
+            .unwrap_or_else(|| isa.fastest_precision()),
     };
     screen.say(format!("timing {workload}, {}", workload.description()));
     let report = bench::bench(workload, options, arguments.steps.into())?;

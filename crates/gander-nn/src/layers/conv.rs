@@ -40,16 +40,7 @@ impl ConvConfig {
 
     /// The layer.
     pub fn init(self, scope: &mut Scope<'_>) -> Result<Conv> {
-        let groups = self.options.groups;
-        let weight = scope.weight(
-            "weight",
-            self.weight_shape(self.in_channels / groups, self.out_channels),
-            self.init,
-        )?;
-        let bias = self
-            .bias
-            .map(|init| scope.weight("bias", [self.out_channels], init))
-            .transpose()?;
+        let (weight, bias) = self.weights(self.in_channels, self.out_channels, scope)?;
         Ok(Conv {
             weight,
             bias,
@@ -69,16 +60,7 @@ impl ConvConfig {
     ///
     /// Its weight is stored as that of the convolution whose gradient it is: `[kernel…, out / groups, in]`.
     pub fn init_transpose(self, scope: &mut Scope<'_>) -> Result<ConvTranspose> {
-        let groups = self.options.groups;
-        let weight = scope.weight(
-            "weight",
-            self.weight_shape(self.out_channels / groups, self.in_channels),
-            self.init,
-        )?;
-        let bias = self
-            .bias
-            .map(|init| scope.weight("bias", [self.out_channels], init))
-            .transpose()?;
+        let (weight, bias) = self.weights(self.out_channels, self.in_channels, scope)?;
         Ok(ConvTranspose {
             weight,
             bias,
@@ -86,10 +68,13 @@ impl ConvConfig {
         })
     }
 
-    fn weight_shape(&self, before: usize, after: usize) -> Vec<usize> {
+    /// The weight, `[kernel…, before / groups, after]`, and the bias.
+    fn weights(&self, before: usize, after: usize, scope: &mut Scope<'_>) -> Result<(Parameter, Option<Parameter>)> {
         let mut shape = vec![self.kernel; self.axes];
-        shape.extend([before, after]);
-        shape
+        shape.extend([before / self.options.groups, after]);
+        let weight = scope.weight("weight", shape, self.init)?;
+        let bias = self.bias.map(|init| scope.weight("bias", [self.out_channels], init));
+        Ok((weight, bias.transpose()?))
     }
 }
 

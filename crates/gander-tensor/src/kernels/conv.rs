@@ -110,7 +110,6 @@ const PRODUCT: MatmulGeometry = MatmulGeometry {
     n: 0,
     transpose_a: false,
     transpose_b: false,
-    shared_b: true,
 };
 
 /// A convolution whose kernel covers its whole input is a product of matrices, each image a row.

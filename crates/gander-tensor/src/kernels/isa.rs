@@ -71,6 +71,15 @@ impl Isa {
         false
     }
 
+    /// What is multiplied faster: bf16 where it has an instruction of its own.
+    pub fn fastest_precision(self) -> Precision {
+        if self.has_bf16() {
+            Precision::Bf16
+        } else {
+            Precision::F32
+        }
+    }
+
     /// Runs a kernel compiled for this instruction set, or the portable one where the processor lacks it.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {

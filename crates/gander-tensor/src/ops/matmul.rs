@@ -20,8 +20,6 @@ pub struct MatmulGeometry {
     pub transpose_a: bool,
     /// `b[i]` is stored `n × k` rather than `k × n`.
     pub transpose_b: bool,
-    /// One `b` serves the whole batch.
-    pub shared_b: bool,
 }
 
 /// Which operands are stored transposed.
@@ -37,7 +35,7 @@ pub struct MatmulOptions {
 pub fn reference(g: &MatmulGeometry, a: &[f64], b: &[f64]) -> Vec<f64> {
     let mut c = vec![0.0; g.batch * g.m * g.n];
     for i in 0..g.batch {
-        let (a, b) = (&a[i * g.m * g.k..], &b[if g.shared_b { 0 } else { i * g.k * g.n }..]);
+        let (a, b) = (&a[i * g.m * g.k..], &b[i * g.k * g.n..]);
         for row in 0..g.m {
             for column in 0..g.n {
                 c[(i * g.m + row) * g.n + column] = (0..g.k)
@@ -147,7 +145,6 @@ fn product(
         n,
         transpose_a: options.transpose_a,
         transpose_b: options.transpose_b,
-        shared_b: false,
     };
     let output = [&a.shape()[..rank_a - 2], &[m, n]].concat().into();
     let operation = Matmul {

@@ -10,7 +10,7 @@ use gander_data::{
     Dataset, Labels, Opened, Remembered, Size, Skipped,
     pottery::{PictureSize, Pottery, PotteryConfig},
 };
-use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa};
 
 use super::{Length, TrainRequest};
 use crate::{
@@ -115,12 +115,6 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         let ramp = crate::train::schedule::Ramp::new(gamma, gamma / 10.0);
         (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
     }
-    let isa = Isa::detect();
-    let fastest = if isa.has_bf16() {
-        Precision::Bf16
-    } else {
-        Precision::F32
-    };
     let config = RunConfig {
         version: RunConfig::VERSION,
         seed: request.seed.unwrap_or(0),
@@ -129,7 +123,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         training,
         device: DeviceConfig {
             threads: request.threads.unwrap_or(0),
-            precision: request.precision.unwrap_or(fastest),
+            precision: request.precision.unwrap_or_else(|| Isa::detect().fastest_precision()),
             isa: None,
         },
     };

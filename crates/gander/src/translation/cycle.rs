@@ -125,7 +125,11 @@ fn update_translators(
             .flat_map(|player| player.network.parameters().weight_tensors())
             .collect();
         let (loss, fake) = direction.loss(weights, scalars)?;
-        gradients.add(grad(&[&loss], &asked.iter().collect::<Vec<_>>(), GradOptions::default())?)?;
+        gradients.add(grad(
+            &[&loss],
+            &asked.iter().collect::<Vec<_>>(),
+            GradOptions::default(),
+        )?)?;
         Ok::<_, Error>(fake)
     };
     let to_b = Direction {

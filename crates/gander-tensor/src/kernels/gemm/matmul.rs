@@ -20,37 +20,8 @@ pub(crate) fn matmul(
     act: Activation,
     c: &mut [f32],
 ) {
-    let one_b = g.shared_b || g.batch == 1;
-    if one_b && !g.transpose_a {
-        // Rows of the whole batch are rows of one matrix.
-        return products(
-            ctx,
-            &MatmulGeometry {
-                batch: 1,
-                m: g.batch * g.m,
-                ..*g
-            },
-            a,
-            b,
-            bias,
-            act,
-            c,
-        );
-    }
-    products(ctx, g, a, b, bias, act, c);
-}
-
-fn products(
-    ctx: &Context,
-    g: &MatmulGeometry,
-    a: &[f32],
-    b: &[f32],
-    bias: Option<&[f32]>,
-    act: Activation,
-    c: &mut [f32],
-) {
     assert!(a.len() >= g.batch * g.m * g.k && c.len() >= g.batch * g.m * g.n);
-    assert!(b.len() >= if g.shared_b { 1 } else { g.batch } * g.k * g.n);
+    assert!(b.len() >= g.batch * g.k * g.n);
     assert!(bias.is_none_or(|bias| bias.len() >= g.n));
     if g.batch * g.m * g.n == 0 {
         return;
@@ -73,10 +44,9 @@ fn products(
 
     let column_stride = if g.transpose_b { g.k } else { 1 };
     let row_stride = if g.transpose_b { 1 } else { g.n };
-    let rights = if g.shared_b { 1 } else { g.batch };
     let mut all_panels = Vec::new();
     let mut bytes = 0;
-    for i in 0..rights {
+    for i in 0..g.batch {
         let place = |_, column| (0, i * g.k * g.n + column * column_stride);
         let (mut one, one_bytes) = panels(set, kind, 1, g.n, place, &segments);
         for panel in &mut one {
@@ -96,7 +66,7 @@ fn products(
 
     let height = block_rows(units).min(g.m.next_multiple_of(24));
     let blocks = g.m.div_ceil(height);
-    let columns_panels = all_panels.len() / rights;
+    let columns_panels = all_panels.len() / g.batch;
     let parts = parts(ctx.threads.threads(), g.batch * blocks, columns_panels);
     let in_place = set.elements == 1 && !g.transpose_a;
     let target = Shared::new(c);
@@ -121,7 +91,7 @@ fn products(
             c: target.get(),
             c_offsets: &c_offsets,
         };
-        let first_panel = if rights == 1 { 0 } else { i * columns_panels };
+        let first_panel = i * columns_panels;
         let range = part(columns_panels, parts, which);
         let panels = &all_panels[first_panel..][range];
         let right = Right {
