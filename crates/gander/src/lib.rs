@@ -8,11 +8,13 @@
 //! - [`session`]: a whole run, from what a user asks for to the files it leaves
 //! - [`shipped`]: the generator file and images from it
 //! - [`translation`]: from one collection of images to another
+//! - [`diagnosis`]: is this training healthy?
 //! - [`mod@bench`]: how fast this machine trains
 //! - [`run`], [`events`], [`report`], [`images`]: what a run leaves behind and tells on its way
 
 pub mod augment;
 pub mod bench;
+pub mod diagnosis;
 pub mod error;
 pub mod events;
 pub mod features;

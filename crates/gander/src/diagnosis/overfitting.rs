@@ -1,0 +1,70 @@
+//! Does the discriminator know the images, or what they have in common?
+
+use super::{Finding, Vitals, recent};
+use crate::events::Severity;
+
+/// Overfitting from which the discriminator counts as learning by heart.
+///
+/// Karras et al. 2020 steer their augmentation to keep this number at 0.5 and see the FID turn for the worse beyond
+/// (<https://arxiv.org/abs/2006.06676>, section 3.1 and figure 5); halfway from there to a discriminator that takes
+/// held-out images for fakes, it is past doubt.
+pub const BY_HEART: f64 = 0.75;
+
+/// How far held-out images have fallen from the logits of training images towards those of fakes: 0 where the
+/// discriminator treats them as training images, 1 where it takes them for fakes.
+///
+/// `(mean D(training) − mean D(held out)) / (mean D(training) − mean D(fakes))`, which does not change where all logits move,
+/// so that it holds for losses that compare pairs too. `None` where training images and fakes are told apart by less than
+/// half a standard deviation: then the number is noise.
+///
+/// # Source
+/// Karras et al. 2020, equation 1, `r_v`, <https://arxiv.org/abs/2006.06676>.
+pub fn overfitting(training: &[f64], held_out: &[f64], fakes: &[f64]) -> Option<f64> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let [of_training, of_held_out, of_fakes] = [training, held_out, fakes].map(mean);
+    let square = |value: &f64| (value - of_training).powi(2);
+    let deviation = (training.iter().map(square).sum::<f64>() / training.len().max(1) as f64).sqrt();
+    let gap = of_training - of_fakes;
+    (gap > 0.5 * deviation && gap > 0.0).then(|| (of_training - of_held_out) / gap)
+}
+
+/// Held-out images look like fakes to the discriminator: [`BY_HEART`].
+pub fn learns_by_heart(history: &[Vitals]) -> Option<Finding> {
+    let share = recent(history, |vitals| vitals.overfitting)?;
+    (share > BY_HEART).then(|| Finding {
+        severity: Severity::Warning,
+        seen: format!(
+            "it holds held-out images for {:.0} % as fake as what the generator makes (alarm above {:.0} %)",
+            share * 100.0,
+            BY_HEART * 100.0
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{noise, series},
+        *,
+    };
+
+    #[test]
+    fn overfitting_by_hand() {
+        let [training, fakes] = [[3.0, 5.0], [-1.0, 1.0]];
+        assert_eq!(overfitting(&training, &[4.0], &fakes), Some(0.0));
+        assert_eq!(overfitting(&training, &[1.0], &fakes), Some(0.75));
+        assert_eq!(overfitting(&training, &[0.0], &fakes), Some(1.0));
+        // All logits moved.
+        assert_eq!(overfitting(&[13.0, 15.0], &[11.0], &[9.0, 11.0]), Some(0.75));
+        // Nothing can be said without a gap.
+        assert_eq!(overfitting(&training, &[4.0], &[3.9, 3.9]), None);
+        assert_eq!(overfitting(&training, &[4.0], &[9.0]), None);
+    }
+
+    #[test]
+    fn only_what_lasts_is_an_alarm() {
+        let shares = |level: f64| series((0..20).map(|i| level + 0.3 * noise(i)), |v, x| v.overfitting = Some(x));
+        assert!(learns_by_heart(&shares(0.95)).is_some());
+        assert!(learns_by_heart(&shares(0.1)).is_none());
+    }
+}
