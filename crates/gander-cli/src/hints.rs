@@ -25,7 +25,12 @@ const FULL: &str = "free some space or choose another disk; every file that was 
 const BUG: &str = "this is a bug in gander: please report it with the command you typed";
 
 /// Settings that are absent where nobody chose them.
-const OPTIONAL_SETTINGS: [&str; 3] = ["device.isa", "data.open.channels", "data.open.holdout"];
+const OPTIONAL_SETTINGS: [&str; 4] = [
+    "device.isa",
+    "data.open.channels",
+    "data.open.holdout",
+    "evaluation.every_kimg",
+];
 
 /// The hint for an error, from the first of its causes that has one.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
@@ -49,9 +54,11 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         Error::Data(error) => return of_data(error),
         Error::Formats(error) => return of_formats(error),
         Error::Io { source, .. } => return of_io(source),
-        Error::NonFinite { .. } => "training diverged; the last checkpoint is whole. Begin again with a lower rate \
-                                    (--set training.learning_rate=1e-4) or a stronger penalty (--gamma 1)"
-            .into(),
+        Error::NonFinite { .. } | Error::Diverged { .. } => {
+            "training diverged; the last checkpoint is whole. Begin again with a lower rate \
+             (--set training.learning_rate=1e-4) or a stronger penalty (--gamma 1)"
+                .into()
+        }
         Error::InvalidSetting { setting, .. } => of_setting(setting),
         Error::UnsupportedSize {
             family,
@@ -181,7 +188,8 @@ fn of_setting(setting: &str) -> String {
         "training.learning_rate" => "a rate is a number above 0",
         "training.accumulate" => "the parts must divide the batch",
         "training.beta1" | "training.beta2" => "from 0 up to but not including 1",
-        "training.augment_p" => "a probability is from 0 to 1",
+        "training.augment_p" => "a probability is from 0 to 1, or the word adaptive",
+        "evaluation.every_kimg" => "thousands of images between evaluations, above 0",
         "grid" => return "ask for fewer images, or write single files with --out DIR".into(),
         _ => "config.toml in any run directory shows values that fit",
     };

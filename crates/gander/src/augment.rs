@@ -4,6 +4,7 @@
 //! DiffAugment, <https://arxiv.org/abs/2006.10738>). Every change is made to each image with a probability of its own draw
 //! (Karras et al. 2020, <https://arxiv.org/abs/2006.06676>): below about 0.8 the generator does not pick it up.
 
+pub mod adaptive;
 mod color;
 mod geometry;
 

@@ -6,7 +6,7 @@
 //! | the discriminator learns by heart | logits of held-out images | [`overfitting`] |
 //! | mode collapse | distances between fakes | [`diversity`] |
 //! | oscillation | the logits' way | [`oscillation`] |
-//! | exploding gradients, vanishing gradients, dead channels | the optimizers' moments | [`gradients`] |
+//! | exploding and vanishing gradients, steps too large, dead channels | the optimizers' moments | [`gradients`] |
 //!
 //! Everything here is a pure function of numbers that stand in the ticks of a log, so that a log can be judged again.
 //! Alarms look at medians of a few measurements: a single bad one is a GAN's everyday life. [`flatness`] says when a score
@@ -47,6 +47,8 @@ pub struct Vitals {
     pub generator_gradient: Option<f64>,
     /// [`gradients::gradient_norm`] of the discriminator.
     pub discriminator_gradient: Option<f64>,
+    /// [`gradients::step_share`] of the network whose steps are larger.
+    pub step_share: Option<f64>,
     /// [`gradients::dead_channels`] of the layer that has most.
     pub dead_channels: Option<f64>,
 }
@@ -66,6 +68,7 @@ impl From<&Tick> for Vitals {
             fake_nearest: scalar("fake_nearest"),
             generator_gradient: scalar("generator_gradient"),
             discriminator_gradient: scalar("discriminator_gradient"),
+            step_share: scalar("step_share"),
             dead_channels: scalar("dead_channels"),
         }
     }
@@ -88,13 +91,15 @@ pub enum Alarm {
     ExplodingGradients,
     /// [`gradients::vanish`]
     VanishingGradients,
+    /// [`gradients::leap`]
+    StepsTooLarge,
     /// [`gradients::die`]
     DeadChannels,
 }
 
 impl Alarm {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiscriminatorWins,
         Self::DiscriminatorLoses,
         Self::LearnsByHeart,
@@ -102,6 +107,7 @@ impl Alarm {
         Self::Oscillation,
         Self::ExplodingGradients,
         Self::VanishingGradients,
+        Self::StepsTooLarge,
         Self::DeadChannels,
     ];
 
@@ -115,6 +121,7 @@ impl Alarm {
             Self::Oscillation => "oscillation",
             Self::ExplodingGradients => "exploding gradients",
             Self::VanishingGradients => "vanishing gradients",
+            Self::StepsTooLarge => "steps too large",
             Self::DeadChannels => "dead channels",
         }
     }
@@ -149,6 +156,7 @@ impl Alarm {
             Self::VanishingGradients => {
                 "this network no longer learns: lower the other's learning rate, or raise the penalty (--gamma)"
             }
+            Self::StepsTooLarge => "lower the learning rate by ten (--set training.learning_rate=1e-4)",
             Self::DeadChannels => {
                 "these channels are lost for this run: begin again with a lower learning rate, or take --family r3gan, \
                  whose units cannot die"
@@ -166,6 +174,7 @@ impl Alarm {
             Self::Oscillation => oscillation::oscillates(history),
             Self::ExplodingGradients => gradients::explode(history),
             Self::VanishingGradients => gradients::vanish(history),
+            Self::StepsTooLarge => gradients::leap(history),
             Self::DeadChannels => gradients::die(history),
         }
     }
@@ -202,6 +211,11 @@ impl Watch {
         }
     }
 
+    /// Forgets what lies beyond a checkpoint that the run went back to.
+    pub fn rewind(&mut self, images_seen: u64) {
+        self.history.retain(|vitals| vitals.images_seen <= images_seen);
+    }
+
     /// One more moment, and what is newly wrong: each alarm once, and again when it grows worse or comes back.
     pub fn observe(&mut self, vitals: Vitals) -> Vec<Diagnosis> {
         self.history.push(vitals);
@@ -213,7 +227,7 @@ impl Watch {
                 (None, None) => {}
                 (None, Some((_, silent))) => *silent += 1,
                 (Some(found), Some((severity, silent))) if found.severity <= *severity && *silent < QUIET => {
-                    *silent = 0
+                    *silent = 0;
                 }
                 (Some(found), _) => {
                     self.told.insert(alarm, (found.severity, 0));
@@ -241,7 +255,7 @@ fn capitalized(text: &str) -> String {
 pub const WARM_UP_IMAGES: u64 = 3000;
 
 /// Measurements whose median an alarm looks at.
-pub const WINDOW: usize = 7;
+pub const WINDOW: usize = 5;
 
 /// The median of the last [`WINDOW`] measurements of a number since the warm-up; `None` while there are fewer.
 fn recent(history: &[Vitals], of: impl Fn(&Vitals) -> Option<f64>) -> Option<f64> {

@@ -36,6 +36,16 @@ pub enum Error {
         /// When.
         images_seen: u64,
     },
+    /// A logit or a loss that no contest comes back from.
+    #[error("training diverged after {images_seen} images: {name} is {value:.1e}")]
+    Diverged {
+        /// The number.
+        name: String,
+        /// Its value.
+        value: f64,
+        /// When.
+        images_seen: u64,
+    },
     /// A setting is out of its range.
     #[error("{setting} out of range: {value}")]
     InvalidSetting {

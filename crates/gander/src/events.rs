@@ -206,6 +206,8 @@ pub struct RunFinished {
 pub enum Reason {
     /// The plan is fulfilled.
     Completed,
+    /// Its score no longer improved; the message says since when.
+    Flat(String),
     /// Somebody asked it to stop; it can go on.
     Stopped,
     /// An error ended it.

@@ -7,12 +7,14 @@
 //! | [`EffNet`] | EfficientNet-Lite0, trained on ImageNet | a file of its weights |
 //! | [`Inception`] | the Inception network of 2015-12-05 | a file of its weights |
 
+mod choice;
 pub mod classifier;
 mod effnet;
 mod inception;
 mod network;
 mod pixels;
 
+pub use choice::SpaceChoice;
 pub use classifier::{Classifier, ClassifierHeader, ClassifierOptions};
 pub use effnet::EffNet;
 pub use inception::{Inception, Resizing};

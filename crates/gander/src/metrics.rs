@@ -7,6 +7,7 @@
 //! | `is` | [`inception_score()`] | higher | torch-fidelity 0.4.0 |
 //! | `precision`, `recall`, `density`, `coverage` | [`neighbors`] | higher | prdc 0.2 |
 //! | `swd` | [`sliced`] | lower | Karras et al. 2018 |
+//! | copies | [`memorization`] | lower | Carlini et al. 2023 |
 //! | modes, divergence | [`modes`] | | Srivastava et al. 2017, Lin et al. 2018 |
 //!
 //! A score's name says how many fakes it saw and through whose eyes: [`score_name`]. What turns images into features is in
@@ -17,6 +18,7 @@ pub mod inception_score;
 pub mod judge;
 pub mod kernel;
 mod matrix;
+pub mod memorization;
 pub mod modes;
 pub mod neighbors;
 pub mod resampling;

@@ -164,6 +164,16 @@ impl RunDirectory {
         self.path.join("generator.safetensors")
     }
 
+    /// The best generator by the run's own score.
+    pub fn best_generator(&self) -> PathBuf {
+        self.path.join("generator-best.safetensors")
+    }
+
+    /// Samples above the training images that they are most like.
+    pub fn nearest(&self) -> PathBuf {
+        self.path.join("nearest.png")
+    }
+
     /// Where pictures of samples lie.
     pub fn samples_folder(&self) -> PathBuf {
         self.path.join("samples")

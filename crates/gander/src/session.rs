@@ -13,9 +13,13 @@ use gander_tensor::Precision;
 
 use crate::{error::Result, events::Event, train::RunConfig};
 
+mod copies;
+mod evaluation;
 mod planning;
 mod recording;
+mod recovering;
 mod running;
+mod watching;
 
 pub use planning::{Planned, REQUESTED_MULTIPLE, plan, plan_resume};
 pub use running::train;
@@ -45,6 +49,8 @@ pub struct TrainRequest {
     pub gamma: Option<f64>,
     /// Weights of another run to start from.
     pub init: Option<PathBuf>,
+    /// Whether the run ends when its score no longer improves.
+    pub stop_when_flat: bool,
     /// Seed of everything random.
     pub seed: Option<u64>,
     /// Where run directories are made; `runs` if `None`.
@@ -66,6 +72,19 @@ pub enum Length {
     Kimg(f64),
 }
 
+/// The best moment of a run by its own score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestGenerator {
+    /// The generator file.
+    pub path: PathBuf,
+    /// The score, such as `fid1k_pixels`.
+    pub score: String,
+    /// Its value.
+    pub value: f64,
+    /// Images shown to the discriminator by then.
+    pub images_seen: u64,
+}
+
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct RunSummary {
@@ -77,6 +96,8 @@ pub struct RunSummary {
     pub report: PathBuf,
     /// The newest picture of samples.
     pub samples: PathBuf,
+    /// The best generator by the run's own score, where it was judged.
+    pub best: Option<BestGenerator>,
     /// Images shown to the discriminator.
     pub images_seen: u64,
     /// Seconds of training.

@@ -11,10 +11,12 @@ pub mod contest;
 pub mod defaults;
 pub mod duel;
 pub mod overrides;
+pub mod recovery;
 pub mod schedule;
 pub mod state;
 pub mod steps;
 pub mod trainer;
+pub mod vitals;
 
 pub use config::RunConfig;
 pub use state::TrainState;

@@ -1,6 +1,7 @@
 //! `gander eval`: how good are these images?
 
 mod cache;
+mod copies;
 mod images;
 mod output;
 mod space;
@@ -8,14 +9,18 @@ mod space;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
-use gander::metrics::{Judge, JudgeOptions, ScoreKind};
+use gander::{
+    features::SpaceChoice,
+    metrics::{Judge, JudgeOptions, ScoreKind},
+};
 use gander_data::Size;
 use gander_tensor::{Cpu, CpuOptions};
 
 use self::{
+    copies::Eyes,
     images::{Fakes, Reals},
     output::Evaluation,
-    space::{SpaceChoice, Spaces},
+    space::Spaces,
 };
 use crate::{
     failure::refuse,
@@ -37,8 +42,9 @@ Examples:
 
 Scores: fid and kid (distance, 0 is best), is (Inception score), prdc (precision, recall, density,
 coverage), swd (distance of patches, no network looks), modes (classes that are found, and how
-unevenly). Their names say how many images they saw and in which feature space: fid10k_effnet. Only
-like names can be compared. Intervals hold 95 % of the scores of resampled images.
+unevenly), copies (share that is as near to one training image as 5 % of held-out ones are). Their
+names say how many images they saw and in which feature space: fid10k_effnet. Only like names can be
+compared. Intervals hold 95 % of the scores of resampled images.
 
 Feature spaces:
   classifier        a small network trained on the labels of DATA in about a minute, then kept
@@ -63,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=MAX_SEEDS))]
     num: Option<u64>,
     /// Who looks: pixels, classifier, effnet:FILE, … [default: classifier where DATA has labels, else pixels]
-    #[arg(long, short, value_name = "SPACE", value_parser = space::parse)]
+    #[arg(long, short, value_name = "SPACE", value_parser = |text: &str| text.parse::<SpaceChoice>())]
     features: Option<SpaceChoice>,
     /// Which real images [default: the held-out ones where DATA has a split of its own]
     #[arg(long, value_enum, value_name = "SPLIT")]
@@ -100,17 +106,20 @@ enum Metric {
     Prdc,
     Swd,
     Modes,
+    Copies,
 }
 
 impl Metric {
-    fn kind(self) -> ScoreKind {
+    /// What a judge calls it; copies are no score of a judge, who knows one side of the data alone.
+    fn kind(self) -> Option<ScoreKind> {
         match self {
-            Self::Fid => ScoreKind::Fid,
-            Self::Kid => ScoreKind::Kid,
-            Self::Is => ScoreKind::Is,
-            Self::Prdc => ScoreKind::Prdc,
-            Self::Swd => ScoreKind::Swd,
-            Self::Modes => ScoreKind::Modes,
+            Self::Fid => Some(ScoreKind::Fid),
+            Self::Kid => Some(ScoreKind::Kid),
+            Self::Is => Some(ScoreKind::Is),
+            Self::Prdc => Some(ScoreKind::Prdc),
+            Self::Swd => Some(ScoreKind::Swd),
+            Self::Modes => Some(ScoreKind::Modes),
+            Self::Copies => None,
         }
     }
 }
@@ -152,8 +161,9 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     } else {
         &arguments.metrics
     };
-    let scores: Vec<ScoreKind> = metrics.iter().map(|metric| metric.kind()).collect();
-    let space = if scores.iter().any(|kind| kind.needs_features()) {
+    let wants_copies = metrics.contains(&Metric::Copies);
+    let scores: Vec<ScoreKind> = metrics.iter().filter_map(|metric| metric.kind()).collect();
+    let space = if wants_copies || scores.iter().any(|kind| kind.needs_features()) {
         spaces.choose()?
     } else {
         space::unused()
@@ -174,7 +184,16 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     bar.finish_and_clear();
     screen.say(format!("real: {}", reals.describe(judge.num_real())));
 
-    let (scores, num_fake) = fakes.score(&judge, num, arguments.seed, screen)?;
+    let (mut scores, num_fake) = fakes.score(&judge, num, arguments.seed, screen)?;
+    if wants_copies {
+        let eyes = Eyes {
+            space: space.space.as_ref(),
+            shape: judge.shape(),
+            device: &device,
+        };
+        let images = fakes.images(num.min(copies::NUM), arguments.seed)?;
+        scores.push(copies::score(&images, &reals, &eyes, screen)?);
+    }
     let evaluation = Evaluation::new(
         (path, arguments.seed),
         &reals,
@@ -192,10 +211,11 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
 
 /// Refuses scores of classes in a space without.
 fn check_classes(metrics: &[Metric], space: &space::Chosen) -> anyhow::Result<()> {
-    let without = metrics.iter().find(|metric| metric.kind().needs_classes());
+    let mut kinds = metrics.iter().filter_map(|metric| metric.kind());
+    let without = kinds.find(|kind| kind.needs_classes());
     match without {
-        Some(metric) if space.space.num_classes().is_none() => Err(refuse(
-            format!("{} needs a feature space with classes", metric.kind().name()),
+        Some(kind) if space.space.num_classes().is_none() => Err(refuse(
+            format!("{} needs a feature space with classes", kind.name()),
             "take --features classifier with labeled DATA, or effnet:FILE; or leave it out of --metrics",
         )),
         _ => Ok(()),

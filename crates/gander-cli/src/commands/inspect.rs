@@ -195,6 +195,7 @@ impl Facts {
                 self.seconds = Some(finished.seconds);
                 self.state = Some(match finished.reason {
                     Reason::Completed => "finished",
+                    Reason::Flat(_) => "finished when its score no longer improved",
                     Reason::Stopped => "stopped",
                     Reason::Failed(_) => "failed",
                 });

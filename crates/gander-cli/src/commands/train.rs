@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     sources: Vec<PathBuf>,
     /// Go on with a run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
-        "holdout", "batch", "accumulate", "gamma", "init", "seed", "out", "precision", "isa", "settings"])]
+        "holdout", "batch", "accumulate", "gamma", "stop_when_flat", "init", "seed", "out", "precision", "isa", "settings"])]
     resume: Option<PathBuf>,
     /// Kind of networks [default: chosen for the data and the time]
     #[arg(long, value_parser = PossibleValuesParser::new(defaults::FAMILIES))]
@@ -73,6 +73,9 @@ pub(crate) struct Arguments {
     /// Weight of the gradient penalties R1 and R2; more is steadier and slower
     #[arg(long, value_name = "G", value_parser = values::not_negative)]
     gamma: Option<f64>,
+    /// End the run when its score no longer improves
+    #[arg(long)]
+    stop_when_flat: bool,
     /// Start from the weights of another run or generator, as far as they fit
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
@@ -111,6 +114,17 @@ struct Summary<'a> {
     samples: &'a PathBuf,
     report: &'a PathBuf,
     generator: &'a PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best: Option<Best<'a>>,
+}
+
+/// The best moment of a run by its own score.
+#[derive(Debug, Serialize)]
+struct Best<'a> {
+    generator: &'a PathBuf,
+    score: &'a str,
+    value: f64,
+    images_seen: u64,
 }
 
 /// Trains, and says where everything is.
@@ -179,6 +193,7 @@ fn request(arguments: Arguments, length: Option<Length>) -> TrainRequest {
         batch: arguments.batch.map(|batch| batch as usize),
         accumulate: arguments.accumulate.map(|parts| parts as usize),
         gamma: arguments.gamma,
+        stop_when_flat: arguments.stop_when_flat,
         init: arguments.init,
         seed: arguments.seed,
         out: arguments.out,
@@ -225,10 +240,17 @@ fn to_json(summary: &RunSummary) -> Summary<'_> {
         generator,
         report,
         samples,
+        best,
         images_seen,
         seconds,
         finished,
     } = summary;
+    let best = best.as_ref().map(|best| Best {
+        generator: &best.path,
+        score: &best.score,
+        value: best.value,
+        images_seen: best.images_seen,
+    });
     Summary {
         event: "run_summary",
         version: 1,
@@ -239,6 +261,7 @@ fn to_json(summary: &RunSummary) -> Summary<'_> {
         samples,
         report,
         generator,
+        best,
     }
 }
 
@@ -257,6 +280,15 @@ fn tell_summary(summary: &RunSummary, screen: &Screen) {
     screen.say(format!("  samples    {}", summary.samples.display()));
     screen.say(format!("  report     {}", summary.report.display()));
     screen.say(format!("  generator  {}", summary.generator.display()));
+    if let Some(best) = &summary.best {
+        screen.say(format!(
+            "  best       {} ({} {} after {} kimg)",
+            best.path.display(),
+            best.score,
+            text::number(best.value),
+            text::kimg(best.images_seen)
+        ));
+    }
     if summary.finished {
         screen.say(format!("sample with:   gander sample {run} --grid samples.png"));
         screen.say(format!("go on with:    gander train --resume {run} --minutes 10"));

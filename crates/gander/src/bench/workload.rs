@@ -12,7 +12,7 @@ use crate::{
     models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan},
     train::{
         RunConfig,
-        config::{DataConfig, DeviceConfig, TrainingConfig},
+        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
         contest::Turn,
         defaults,
         duel::Duel,
@@ -299,6 +299,7 @@ fn run_config(model: ModelConfig, training: TrainingConfig) -> RunConfig {
         },
         model,
         training,
+        evaluation: EvaluationConfig::default(),
         device: DeviceConfig {
             threads: 0,
             precision: Precision::F32,

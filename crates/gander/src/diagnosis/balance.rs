@@ -34,6 +34,46 @@ pub fn of_guessing(loss: Loss) -> Option<f64> {
     }
 }
 
+/// How well a discriminator tells real from fake images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// Share of both that is told right: 0..=1, and ½ for a coin.
+    pub accuracy: f64,
+    /// Share of real images taken for real less the share taken for fake: −1..=1.
+    pub real_sign: f64,
+}
+
+/// What logits say of real and fake images: above the level of doubt is real.
+///
+/// That level is 0, and ½ where the loss wants 0 and 1. Relativistic and Wasserstein losses leave it open, so that pairs are
+/// compared there: a pair is told right if its real logit is the larger.
+pub fn judgement(loss: Loss, real: &[f64], fake: &[f64]) -> Judgement {
+    let signs = |differences: &mut dyn Iterator<Item = f64>| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for difference in differences {
+            sum += if difference == 0.0 { 0.0 } else { difference.signum() };
+            count += 1.0;
+        }
+        sum / f64::max(count, 1.0)
+    };
+    let level = match loss {
+        Loss::NonSaturating | Loss::Hinge => 0.0,
+        Loss::LeastSquares => 0.5,
+        Loss::Relativistic | Loss::Wasserstein => {
+            let real_sign = signs(&mut real.iter().zip(fake).map(|(real, fake)| real - fake));
+            return Judgement {
+                accuracy: 0.5 * (1.0 + real_sign),
+                real_sign,
+            };
+        }
+    };
+    let [real_sign, fake_sign] = [real, fake].map(|logits| signs(&mut logits.iter().map(|logit| logit - level)));
+    Judgement {
+        accuracy: 0.5 + 0.25 * (real_sign - fake_sign),
+        real_sign,
+    }
+}
+
 /// Saturation: the discriminator's loss is below [`WON`] of what guessing costs. A Wasserstein critic cannot win.
 pub fn wins(loss: Loss, history: &[Vitals]) -> Option<Finding> {
     let share = recent(history, |vitals| vitals.discriminator_loss)? / of_guessing(loss)?;
@@ -71,7 +111,7 @@ mod tests {
     fn a_loss_near_zero_is_a_win() {
         let losses = |level: f64| {
             series((0..20).map(|i| level * (1.0 + 0.5 * noise(i))), |v, x| {
-                v.discriminator_loss = Some(x)
+                v.discriminator_loss = Some(x);
             })
         };
         assert!(wins(Loss::NonSaturating, &losses(0.3)).is_none());
@@ -81,6 +121,41 @@ mod tests {
         let mut spike = losses(0.3);
         spike[12].discriminator_loss = Some(0.0);
         assert!((13..=20).all(|end| wins(Loss::NonSaturating, &spike[..end]).is_none()));
+    }
+
+    #[test]
+    fn judgements_by_hand() {
+        let (real, fake) = ([2.0, 1.0, 0.25, -1.0], [-1.0, 0.75, -2.0, -3.0]);
+        let of = |loss| judgement(loss, &real, &fake);
+        assert_eq!(
+            of(Loss::Hinge),
+            Judgement {
+                accuracy: 0.75,
+                real_sign: 0.5
+            }
+        );
+        assert_eq!(
+            of(Loss::LeastSquares),
+            Judgement {
+                accuracy: 0.625,
+                real_sign: 0.0
+            }
+        );
+        assert_eq!(
+            of(Loss::Relativistic),
+            Judgement {
+                accuracy: 1.0,
+                real_sign: 1.0
+            }
+        );
+        let undecided = judgement(Loss::Wasserstein, &[3.0, 3.0], &[3.0, 3.0]);
+        assert_eq!(
+            undecided,
+            Judgement {
+                accuracy: 0.5,
+                real_sign: 0.0
+            }
+        );
     }
 
     #[test]

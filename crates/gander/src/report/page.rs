@@ -18,6 +18,9 @@ use crate::{
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// Scores that are shown without being asked for.
+const SHOWN_SCORES: usize = 8;
+
 /// The whole page.
 pub(super) fn page(run: &RunDirectory, story: &Story) -> Result<String> {
     let name = escape(&story.name);
@@ -33,6 +36,7 @@ pub(super) fn page(run: &RunDirectory, story: &Story) -> Result<String> {
     html.push_str(&figures(story));
     html.push_str(&diagnoses(story));
     html.push_str(&scores(story));
+    html.push_str(&nearest(run));
     html.push_str(&curves(story));
     html.push_str(&settings(story));
     html.push_str(&next(run));
@@ -68,6 +72,11 @@ fn verdict(story: &Story) -> (&'static str, &'static str, String) {
     let images = format!("{} images in {}", grouped(story.images_seen), duration(story.seconds()));
     let (class, word, mut sentence) = match story.finished.as_ref().map(|finished| &finished.reason) {
         Some(Reason::Completed) => ("good", "Finished", format!("{images}, to the end of the plan.")),
+        Some(Reason::Flat(why)) => (
+            "good",
+            "Finished",
+            format!("{images}, then no better: {}.", escape(why)),
+        ),
         Some(Reason::Stopped) => (
             "calm",
             "Stopped",
@@ -221,6 +230,12 @@ fn scores(story: &Story) -> String {
     if story.metrics.is_empty() {
         return String::new();
     }
+    let is_best = |metric: &Metric| {
+        let same = story.metrics.iter().filter(|other| other.name == metric.name);
+        let values: Vec<f64> = same.map(|other| other.value).collect();
+        // Of the scores that a run takes of itself, which are distances.
+        values.len() > 1 && metric.name.starts_with("fid") && values.iter().all(|&value| metric.value <= value)
+    };
     let row = |metric: &Metric| {
         let end = |value: Option<f64>| value.map_or("–".into(), significant);
         let interval = match (metric.low, metric.high) {
@@ -229,12 +244,49 @@ fn scores(story: &Story) -> String {
         };
         let (name, value) = (escape(&metric.name), significant(metric.value));
         let at = grouped(metric.images_seen);
-        format!("<tr><td>{name}</td><td>{at}</td><td>{value}</td><td>{interval}</td></tr>\n")
+        let best = if is_best(metric) {
+            " <strong class=\"good\">best</strong>"
+        } else {
+            ""
+        };
+        format!("<tr><td>{name}{best}</td><td>{at}</td><td>{value}</td><td>{interval}</td></tr>\n")
     };
-    let rows: String = story.metrics.iter().rev().map(row).collect();
+    // The last few and the best; the others are in the curve.
+    let (shown, folded): (Vec<_>, Vec<_>) = story
+        .metrics
+        .iter()
+        .rev()
+        .enumerate()
+        .partition(|(place, metric)| *place < SHOWN_SCORES || is_best(metric));
+    let table = |rows: &[(usize, &Metric)]| {
+        let rows: String = rows.iter().map(|(_, metric)| row(metric)).collect();
+        format!(
+            "<div class=\"wide\"><table><thead><tr><th>metric</th><th>images seen</th><th>value</th><th>interval</th></tr>\
+             </thead><tbody>\n{rows}</tbody></table></div>"
+        )
+    };
+    let folded = if folded.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "<details><summary>{} earlier</summary>{}</details>",
+            folded.len(),
+            table(&folded)
+        )
+    };
+    format!("<section><h2>Scores</h2>{}{folded}</section>\n", table(&shown))
+}
+
+/// Samples above the training images that they are most like.
+fn nearest(run: &RunDirectory) -> String {
+    let Some(address) = pictures::embed(&run.nearest()) else {
+        return String::new();
+    };
     format!(
-        "<section><h2>Scores</h2><div class=\"wide\"><table><thead><tr><th>metric</th><th>images seen</th>\
-         <th>value</th><th>interval</th></tr></thead><tbody>\n{rows}</tbody></table></div></section>\n"
+        "<section class=\"gallery\"><figure class=\"card\"><figcaption><h2>Nearest training images</h2></figcaption>\
+         <div class=\"frames\"><img src=\"{address}\" alt=\"samples above their nearest training images\"></div>\
+         <p class=\"note\">Of 200 samples, the sixteen most like a single training image, which stands below each: two of a \
+         kind are a copy.</p></figure></section>\n"
     )
 }
 

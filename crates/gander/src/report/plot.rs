@@ -1,5 +1,7 @@
 //! Curves before they are drawn: thinned, smoothed, and laid on a scale.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::story::Story;
 
 /// Points of a curve at most.
@@ -38,7 +40,7 @@ pub(super) struct Scale {
     pub(super) ticks: Vec<f64>,
 }
 
-/// The plots of a run: losses, logits, every other number that moved, speed.
+/// The plots of a run: its scores, losses, logits, every other number that moved, speed.
 pub(super) fn plots(story: &Story) -> Vec<Plot> {
     let losses = [
         ("discriminator", story.values(|tick| Some(tick.discriminator_loss))),
@@ -46,9 +48,10 @@ pub(super) fn plots(story: &Story) -> Vec<Plot> {
     ];
     let scalar = |name: &str| story.values(|tick| tick.scalars.get(name).copied());
     let logits = [("real", scalar("real_logits")), ("fake", scalar("fake_logits"))];
-    let mut plots = vec![Plot::new("losses", losses), Plot::new("logits", logits)];
+    let mut plots = scores(story);
+    plots.extend([Plot::new("losses", losses), Plot::new("logits", logits)]);
 
-    let names: std::collections::BTreeSet<&String> = story.ticks.iter().flat_map(|tick| tick.scalars.keys()).collect();
+    let names: BTreeSet<&String> = story.ticks.iter().flat_map(|tick| tick.scalars.keys()).collect();
     for name in names
         .into_iter()
         .filter(|name| !["real_logits", "fake_logits"].contains(&name.as_str()))
@@ -64,6 +67,19 @@ pub(super) fn plots(story: &Story) -> Vec<Plot> {
     plots.push(Plot::new("images per second", [("images per second", speed)]));
     plots.retain(|plot| plot.curves.iter().any(|curve| curve.points.len() > 1));
     plots
+}
+
+/// A plot for each score that was taken on the way.
+fn scores(story: &Story) -> Vec<Plot> {
+    let mut scores: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for metric in story.metrics.iter().filter(|metric| metric.value.is_finite()) {
+        let point = (metric.images_seen as f64 / 1000.0, metric.value);
+        scores.entry(&metric.name).or_default().push(point);
+    }
+    scores
+        .into_iter()
+        .map(|(name, points)| Plot::new(name, [(name, points)]))
+        .collect()
 }
 
 impl Plot {

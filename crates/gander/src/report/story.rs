@@ -52,8 +52,18 @@ impl Story {
             story.images_seen = story.images_seen.max(event.images_seen());
             match event {
                 Event::RunStarted(started) => (story.started, story.finished) = (Some(started), None),
-                Event::Tick(tick) => story.ticks.push(tick),
-                Event::Metric(metric) => story.metrics.push(metric),
+                Event::Tick(tick) => {
+                    // A run that went back to a checkpoint tells the same stretch again; the last telling holds.
+                    story.ticks.retain(|earlier| earlier.images_seen < tick.images_seen);
+                    story.ticks.push(tick);
+                }
+                Event::Metric(metric) => {
+                    let is_other = |earlier: &Metric| earlier.name != metric.name;
+                    story
+                        .metrics
+                        .retain(|earlier| is_other(earlier) || earlier.images_seen < metric.images_seen);
+                    story.metrics.push(metric);
+                }
                 Event::Diagnosis(diagnosis) => {
                     diagnoses.insert(diagnosis.name.clone(), diagnosis);
                 }
@@ -128,6 +138,23 @@ mod tests {
         let seconds = [0, 50, 100, 150, 200, 300].map(|images_seen| story.seconds_at(images_seen));
         assert_eq!(seconds, [0.0, 5.0, 10.0, 20.0, 30.0, 30.0]);
         assert_eq!(Story::default().seconds_at(7), 0.0);
+    }
+
+    #[test]
+    fn a_stretch_that_is_told_again_holds_as_last_told() {
+        let base = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(base.path(), "a").unwrap();
+        let mut log = Log::create(&run.log()).unwrap();
+        for (images_seen, discriminator_loss) in [(100, 1.0), (200, 9.0), (300, 99.0), (150, 2.0), (250, 3.0)] {
+            let tick = Tick {
+                images_seen,
+                discriminator_loss,
+                ..Tick::default()
+            };
+            log.append(&Event::Tick(tick)).unwrap();
+        }
+        let losses = Story::read(&run).unwrap().values(|tick| Some(tick.discriminator_loss));
+        assert_eq!(losses, [(0.1, 1.0), (0.15, 2.0), (0.25, 3.0)]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     run::RunDirectory,
     train::{
         Budget, RunConfig, TrainState, checkpoint,
-        config::{DataConfig, DeviceConfig},
+        config::{DataConfig, DeviceConfig, EvaluationConfig},
         defaults, overrides,
     },
 };
@@ -121,6 +121,10 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         data: data_config,
         model: choice.model,
         training,
+        evaluation: EvaluationConfig {
+            stop_when_flat: request.stop_when_flat,
+            ..EvaluationConfig::default()
+        },
         device: DeviceConfig {
             threads: request.threads.unwrap_or(0),
             precision: request.precision.unwrap_or_else(|| Isa::detect().fastest_precision()),

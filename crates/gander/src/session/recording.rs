@@ -1,16 +1,27 @@
 //! What a run leaves behind on its way: ticks, pictures, checkpoints.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use gander_data::{Dataset, ImageShape, label_counts};
 use gander_tensor::{RandomKey, Tensor};
 use image::DynamicImage;
 
+use super::{
+    copies,
+    evaluation::{Evaluator, flatness},
+    planning::Data,
+    watching::Watcher,
+};
 use crate::{
     error::Result,
-    events::{Event, Listeners, Tick},
+    events::{Diagnosis, Event, Listeners, Severity, Tick, is_disk_full},
     images::{self, GridOptions, Tiles},
-    run::RunDirectory,
+    run::{LogContents, RunDirectory},
     shipped::{self, GeneratorHeader, draw_class, generate},
     train::{Trainer, checkpoint, contest::Product, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
@@ -48,6 +59,9 @@ pub(super) struct Recorder<'a> {
     pub(super) directory: RunDirectory,
     pub(super) listeners: Listeners<'a>,
     fixed: FixedSamples,
+    watcher: Watcher,
+    evaluator: Option<Evaluator>,
+    is_satisfied: bool,
     header: GeneratorHeader,
     fingerprint: String,
     sums: BTreeMap<&'static str, (f64, u64)>,
@@ -131,7 +145,8 @@ impl<'a> Recorder<'a> {
         trainer: &Trainer,
         directory: RunDirectory,
         listeners: Listeners<'a>,
-        dataset_name: &str,
+        data: &Data,
+        earlier: &LogContents,
     ) -> Result<Self> {
         let dataset = trainer.dataset();
         let is_labeled = trainer.config.model.images().num_classes > 0;
@@ -148,13 +163,16 @@ impl<'a> Recorder<'a> {
                 Vec::new()
             },
             images_seen: 0,
-            dataset: dataset_name.to_owned(),
+            dataset: data.name.clone(),
         };
         let seconds = trainer.seconds();
         Ok(Self {
             directory,
             listeners,
             fixed: FixedSamples::new(trainer)?,
+            watcher: Watcher::new(trainer, data.holdout.as_deref(), earlier)?,
+            evaluator: Evaluator::new(trainer, &earlier.events),
+            is_satisfied: false,
             header,
             fingerprint: dataset.fingerprint(),
             sums: BTreeMap::new(),
@@ -195,8 +213,10 @@ impl<'a> Recorder<'a> {
         let images_seen = trainer.state.progress.images_seen;
         let path = self.directory.checkpoint(images_seen);
         checkpoint::save(&path, &trainer.state, &trainer.config, &self.fingerprint)?;
-        self.write_generator(trainer)?;
-        self.directory.thin_checkpoints(None)?;
+        self.write_plan(trainer)?;
+        self.write_generator(trainer, &self.directory.generator())?;
+        self.directory
+            .thin_checkpoints(self.best().map(|(images_seen, _)| images_seen))?;
         self.last_checkpoint = (Instant::now(), images_seen);
         self.tell(&Event::CheckpointWritten {
             images_seen,
@@ -204,15 +224,114 @@ impl<'a> Recorder<'a> {
         })
     }
 
+    /// The settings again, with the plan in images that a time budget became: `--kimg` of that length repeats the run.
+    fn write_plan(&self, trainer: &Trainer) -> Result<()> {
+        let (progress, config) = (&trainer.state.progress, &trainer.config);
+        if progress.corrections.is_empty() {
+            return Ok(());
+        }
+        let (images, burn_in) = progress.plan(&config.training);
+        let mut config = config.clone();
+        config.training.total_kimg = images as f64 / 1000.0;
+        config.training.burn_in_kimg = burn_in / 1000.0;
+        self.directory.write_config(&config)
+    }
+
+    /// Images seen at the best score so far, and that score.
+    pub(super) fn best(&self) -> Option<(u64, f64)> {
+        self.evaluator.as_ref().and_then(Evaluator::best)
+    }
+
+    /// The name of the run's score.
+    pub(super) fn score_name(&self) -> Option<String> {
+        self.evaluator.as_ref().map(Evaluator::name)
+    }
+
+    /// Judges the generator, and keeps it if it is the best so far. An evaluation that fails is the last one: it is no
+    /// reason to lose a training.
+    pub(super) fn evaluate(&mut self, trainer: &Trainer) -> Result<()> {
+        let Some(evaluator) = &mut self.evaluator else {
+            return Ok(());
+        };
+        let verdict = match evaluator.evaluate(trainer, &self.directory) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => return Ok(()),
+            Err(error) if is_disk_full(&error) => return Err(error),
+            Err(error) => {
+                self.evaluator = None;
+                return self.tell(&Event::Diagnosis(Diagnosis {
+                    images_seen: trainer.state.progress.images_seen,
+                    severity: Severity::Warning,
+                    name: "evaluation stopped".into(),
+                    advice: format!(
+                        "training goes on without it; the reason: {}",
+                        crate::error::chain(&error)
+                    ),
+                }));
+            }
+        };
+        let flat = evaluator.news_of_flatness(trainer);
+        self.is_satisfied |= flat.is_some() && evaluator.stops_when_flat();
+        self.tell(&Event::Metric(verdict.metric))?;
+        if let Some(flat) = flat {
+            self.tell(&Event::Diagnosis(flat))?;
+        }
+        if verdict.is_best {
+            self.write_generator(trainer, &self.directory.best_generator())?;
+            self.write_checkpoint(trainer)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the end of a run that was judged on its way, and looks for copies of training images.
+    pub(super) fn evaluate_end(&mut self, trainer: &Trainer, held_out: Option<&dyn Dataset>) -> Result<()> {
+        if self
+            .evaluator
+            .as_ref()
+            .is_some_and(|evaluator| evaluator.is_due_at_end(trainer))
+        {
+            self.evaluate(trainer)?;
+        }
+        let Some(evaluator) = self.evaluator.as_ref().filter(|evaluator| evaluator.has_judged()) else {
+            return Ok(());
+        };
+        let samples = evaluator.images(trainer, copies::NUM)?;
+        if let Some(found) = copies::look(trainer, held_out, &samples, &self.directory)? {
+            self.tell(&Event::Metric(found.metric))?;
+            self.tell(&Event::Diagnosis(found.diagnosis))?;
+        }
+        Ok(())
+    }
+
+    /// Why a satisfied run ended.
+    pub(super) fn satisfaction(&self) -> String {
+        let evaluator = self.evaluator.as_ref();
+        let since = evaluator.and_then(|evaluator| Some((evaluator.name(), evaluator.flat_since()?)));
+        since.map_or_else(String::new, |(name, (images_seen, score))| {
+            flatness(&name, images_seen, score)
+        })
+    }
+
+    /// Goes on from a checkpoint that the run went back to, as if nothing had been seen beyond.
+    pub(super) fn rewind(&mut self, trainer: &Trainer) -> Result<()> {
+        let images_seen = trainer.state.progress.images_seen;
+        self.directory.rewind(images_seen)?;
+        self.watcher.rewind(images_seen);
+        if let Some(evaluator) = &mut self.evaluator {
+            evaluator.rewind(images_seen);
+        }
+        self.sums.clear();
+        self.last_tick = (trainer.seconds(), images_seen);
+        Ok(())
+    }
+
     /// The averaged generator.
-    pub(super) fn write_generator(&self, trainer: &Trainer) -> Result<PathBuf> {
-        let path = self.directory.generator();
+    pub(super) fn write_generator(&self, trainer: &Trainer, path: &Path) -> Result<()> {
         let header = GeneratorHeader {
             images_seen: trainer.state.progress.images_seen,
             ..self.header.clone()
         };
-        shipped::save(&path, trainer.state.contest.product().parameters(), &header)?;
-        Ok(path)
+        shipped::save(path, trainer.state.contest.product().parameters(), &header)
     }
 
     pub(super) fn tell(&mut self, event: &Event) -> Result<()> {
@@ -224,23 +343,25 @@ impl<'a> Recorder<'a> {
         if self.sums.is_empty() {
             return Ok(());
         }
-        let (progress, training) = (&trainer.state.progress, &trainer.config.training);
+        let progress = &trainer.state.progress;
+        let training = progress.applied(&trainer.config.training);
         let mut scalars: BTreeMap<String, f64> = std::mem::take(&mut self.sums)
             .into_iter()
             .map(|(name, (sum, count))| (name.to_owned(), sum / count as f64))
             .collect();
         let mut take = |name: &str| scalars.remove(name).unwrap_or(f64::NAN);
         let (discriminator_loss, generator_loss) = (take("discriminator_loss"), take("generator_loss"));
-        let share = progress.burn_in_share(training);
+        let share = progress.burn_in_share(&training);
         scalars.insert("learning_rate".into(), training.learning_rate.at(share));
         scalars.insert("r1_gamma".into(), training.r1_gamma.at(share));
         scalars.insert("augment_p".into(), training.augment_p.at(share));
         scalars.insert("ema_half_life_kimg".into(), training.ema_half_life_kimg.at(share));
+        scalars.extend(self.watcher.measure(trainer)?);
         let (seconds, images_seen) = (trainer.seconds(), progress.images_seen);
         let images_per_second = (images_seen - self.last_tick.1) as f64 / (seconds - self.last_tick.0).max(1e-9);
         let left = trainer.total_images().saturating_sub(images_seen) as f64;
         self.last_tick = (seconds, images_seen);
-        self.tell(&Event::Tick(Tick {
+        let tick = Tick {
             images_seen,
             seconds,
             images_per_second,
@@ -248,7 +369,11 @@ impl<'a> Recorder<'a> {
             generator_loss,
             scalars,
             eta_seconds: (images_per_second > 0.0).then(|| left / images_per_second),
-        }))
+        };
+        let news = self.watcher.judge(&tick);
+        self.tell(&Event::Tick(tick))?;
+        news.into_iter()
+            .try_for_each(|diagnosis| self.tell(&Event::Diagnosis(diagnosis)))
     }
 }
 
@@ -270,7 +395,18 @@ impl Observer for Recorder<'_> {
         if self.last_checkpoint.0.elapsed().as_secs_f64() >= patience {
             self.write_checkpoint(trainer)?;
         }
+        if self
+            .evaluator
+            .as_ref()
+            .is_some_and(|evaluator| evaluator.is_due(trainer))
+        {
+            self.evaluate(trainer)?;
+        }
         Ok(())
+    }
+
+    fn is_satisfied(&self) -> bool {
+        self.is_satisfied
     }
 
     fn corrected(&mut self, trainer: &Trainer, correction: &PlanCorrection) -> Result<()> {

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
 
+use gander_data::Dataset;
 use gander_nn::Parameters;
 
 use super::{
-    RunSummary,
+    BestGenerator, RunSummary,
     planning::{Data, Planned, Target},
     recording::Recorder,
+    recovering::recover,
 };
 use crate::{
     error::Result,
@@ -20,7 +22,8 @@ use crate::{
 /// Trains as planned and leaves a complete run directory.
 ///
 /// # Errors
-/// [`crate::Error::NonFinite`] stops a run; its last checkpoint is whole. Everything else is about files.
+/// [`crate::Error::NonFinite`] and [`crate::Error::Diverged`] stop a run that did not recover by the rule of
+/// [`crate::train::recovery`]; its last checkpoint is whole. Everything else is about files.
 pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool) -> Result<RunSummary> {
     let Planned {
         config,
@@ -51,7 +54,8 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         directory.rewind(state.progress.images_seen)?;
         Log::resume(&directory.log(), state.progress.images_seen)?
     };
-    let tensorboard = TensorBoard::create(directory.path(), &Log::read(&directory.log())?)?;
+    let earlier = Log::read(&directory.log())?;
+    let tensorboard = TensorBoard::create(directory.path(), &earlier)?;
     let mut listeners = Listeners::new();
     listeners.add("log", log);
     listeners.add("TensorBoard log", tensorboard);
@@ -62,7 +66,7 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
 
     let mut trainer = Trainer::new(state, config, data.train.clone(), budget, &device);
     trainer.begin_clock(started);
-    let mut recorder = Recorder::new(&trainer, directory, listeners, &data.name)?;
+    let mut recorder = Recorder::new(&trainer, directory, listeners, &data, &earlier)?;
     recorder.tell(&started_event(&trainer, &data, budget))?;
     if let Some(note) = note {
         recorder.tell(&note)?;
@@ -72,21 +76,37 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         recorder.write_samples(&trainer)?;
         recorder.write_checkpoint(&trainer)?;
     }
-    let outcome = trainer.run(&mut recorder, stop);
-    finish(&trainer, &mut recorder, outcome)
+    let outcome = loop {
+        match trainer.run(&mut recorder, stop) {
+            Err(error) => {
+                if let Err(error) = recover(&mut trainer, &mut recorder, error) {
+                    break Err(error);
+                }
+            }
+            outcome => break outcome,
+        }
+    };
+    finish(&trainer, &mut recorder, data.holdout.as_deref(), outcome)
 }
 
 /// The last tick, picture, checkpoint and report; after an error the report alone.
-fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, outcome: Result<Outcome>) -> Result<RunSummary> {
+fn finish(
+    trainer: &Trainer,
+    recorder: &mut Recorder<'_>,
+    held_out: Option<&dyn Dataset>,
+    outcome: Result<Outcome>,
+) -> Result<RunSummary> {
     let progress = &trainer.state.progress;
     let reason = match &outcome {
         Ok(Outcome::Finished) => Reason::Completed,
+        Ok(Outcome::Flat) => Reason::Flat(recorder.satisfaction()),
         Ok(Outcome::Stopped) => Reason::Stopped,
         Err(error) => Reason::Failed(crate::error::chain(error)),
     };
     if outcome.is_ok() {
         recorder.tick(trainer)?;
         recorder.write_samples(trainer)?;
+        recorder.evaluate_end(trainer, held_out)?;
         recorder.write_checkpoint(trainer)?;
     }
     let finished = RunFinished {
@@ -106,7 +126,16 @@ fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, outcome: Result<Outcom
         samples: recorder.directory.sample(progress.images_seen),
         images_seen: progress.images_seen,
         seconds: trainer.seconds(),
-        finished: outcome == Outcome::Finished,
+        finished: outcome != Outcome::Stopped,
+        best: recorder
+            .best()
+            .zip(recorder.score_name())
+            .map(|((images_seen, value), score)| BestGenerator {
+                path: recorder.directory.best_generator(),
+                score,
+                value,
+                images_seen,
+            }),
         directory,
     })
 }

@@ -6,10 +6,11 @@ use gander_data::OpenOptions;
 use gander_tensor::{Isa, Precision};
 use serde::{Deserialize, Serialize};
 
-use super::schedule::Ramp;
+use super::schedule::{Probability, Ramp};
 use crate::{
     augment::AugmentPolicy,
     error::{Error, Result},
+    features::SpaceChoice,
     losses::Loss,
     models::ModelConfig,
 };
@@ -28,6 +29,9 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// How they are trained.
     pub training: TrainingConfig,
+    /// How it is judged on the way.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
     /// What the processor does.
     pub device: DeviceConfig,
 }
@@ -42,6 +46,7 @@ impl RunConfig {
     /// [`Error::InvalidSetting`] names the setting, [`Error::UnsupportedSize`] what the family cannot make.
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
+        self.evaluation.validate()?;
         self.training.validate()
     }
 }
@@ -96,8 +101,8 @@ pub struct TrainingConfig {
     pub weight_clip: f64,
     /// What the discriminator sees changed.
     pub augment: AugmentPolicy,
-    /// Probability of each change.
-    pub augment_p: Ramp,
+    /// Probability of each change: a number, a ramp, or `"adaptive"` to be steered by overfitting.
+    pub augment_p: Probability,
     /// Half-life of the averaged generator, in thousands of images.
     pub ema_half_life_kimg: Ramp,
 }
@@ -137,6 +142,45 @@ impl TrainingConfig {
             not_negative("training.ema_half_life_kimg", self.ema_half_life_kimg.at(end))?;
         }
         Ok(())
+    }
+}
+
+/// How a run is judged while it trains. Nothing here changes what it learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Fakes and real images in an evaluation; 0 for none.
+    pub num: usize,
+    /// Who looks.
+    pub features: SpaceChoice,
+    /// Thousands of images between evaluations; about 24 in a run, within a twenty-fifth of its time, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_kimg: Option<f64>,
+    /// Whether the run ends when its score no longer improves.
+    pub stop_when_flat: bool,
+}
+
+impl Default for EvaluationConfig {
+    /// A thousand images: the covariance of 768 features needs more than that many, and they take a second.
+    fn default() -> Self {
+        Self {
+            num: 1000,
+            features: SpaceChoice::Pixels,
+            every_kimg: None,
+            stop_when_flat: false,
+        }
+    }
+}
+
+impl EvaluationConfig {
+    fn validate(&self) -> Result<()> {
+        match self.every_kimg {
+            Some(kimg) if !(kimg.is_finite() && kimg > 0.0) => Err(Error::InvalidSetting {
+                setting: "evaluation.every_kimg",
+                value: kimg.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

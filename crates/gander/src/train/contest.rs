@@ -35,6 +35,11 @@ pub trait Contest: Debug + Send {
     /// It counts [`Progress::images_seen`] itself, and takes its random keys from [`Progress::next_key`].
     fn step(&mut self, turn: Turn<'_>) -> Result<Scalars>;
 
+    /// The generator and discriminator, where it is a contest of two over images from latents.
+    fn as_duel(&self) -> Option<&Duel> {
+        None
+    }
+
     /// What the run is for: pictures of progress show it, and the file that a run ends in holds it.
     fn product(&self) -> Product<'_>;
 }

@@ -6,7 +6,11 @@ use gander_tensor::{Cpu, RandomKey, trace};
 use serde::Deserialize;
 use toml::Table;
 
-use super::{config::TrainingConfig, overrides, schedule::Ramp};
+use super::{
+    config::TrainingConfig,
+    overrides,
+    schedule::{Probability, Ramp},
+};
 use crate::{
     augment::AugmentPolicy,
     error::{Error, Result},
@@ -142,7 +146,7 @@ pub(crate) fn plain() -> TrainingConfig {
         gradient_penalty: 0.0,
         weight_clip: 0.0,
         augment: AugmentPolicy::default(),
-        augment_p: Ramp::constant(0.0),
+        augment_p: Probability::constant(0.0),
         ema_half_life_kimg: Ramp::constant(10.0),
     }
 }

@@ -82,6 +82,10 @@ impl Contest for Duel {
         steps::step(self, turn)
     }
 
+    fn as_duel(&self) -> Option<&Duel> {
+        Some(self)
+    }
+
     fn product(&self) -> Product<'_> {
         Product::Generator(self.ema_generator.as_ref())
     }

@@ -64,6 +64,44 @@ impl Ramp {
     }
 }
 
+/// The probability of an augmentation: planned, or as the discriminator's overfitting asks for.
+///
+/// In `config.toml` a number, a pair, or `"adaptive"`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number, a pair of numbers or the word adaptive")]
+pub enum Probability {
+    /// By the images seen.
+    Planned(Ramp),
+    /// By [`crate::augment::adaptive`].
+    Measured(Word),
+}
+
+/// The word for [`Probability::Measured`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// Steered by overfitting.
+    Adaptive,
+}
+
+impl Probability {
+    /// Steered by overfitting.
+    pub const ADAPTIVE: Self = Self::Measured(Word::Adaptive);
+
+    /// The same probability all along.
+    pub const fn constant(value: f64) -> Self {
+        Self::Planned(Ramp::constant(value))
+    }
+
+    /// The planned value at a share of the burn-in; 0 where nothing has been measured.
+    pub fn at(self, share: f64) -> f64 {
+        match self {
+            Self::Planned(ramp) => ramp.at(share),
+            Self::Measured(Word::Adaptive) => 0.0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +127,26 @@ mod tests {
         let text = toml::to_string(&settings).unwrap();
         assert_eq!(text, "a = 3.0\nb = [1.0, 0.5]\n");
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_probability_is_a_plan_or_a_word() {
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Settings {
+            p: Probability,
+        }
+        let read = |text: &str| toml::from_str::<Settings>(text).map(|settings| settings.p);
+        assert_eq!(read("p = \"adaptive\"").unwrap(), Probability::ADAPTIVE);
+        assert_eq!(
+            read("p = [0.0, 0.5]").unwrap(),
+            Probability::Planned(Ramp::new(0.0, 0.5))
+        );
+        assert_eq!(read("p = 0.25").unwrap().at(0.7), 0.25);
+        assert!(read("p = \"sometimes\"").is_err());
+        let text = toml::to_string(&Settings {
+            p: Probability::ADAPTIVE,
+        })
+        .unwrap();
+        assert_eq!(text, "p = \"adaptive\"\n");
     }
 }

@@ -13,8 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     config::{RunConfig, TrainingConfig},
     contest::{self, Contest},
+    recovery::{self, Recovery},
+    schedule::Probability,
+    steps::Scalars,
 };
-use crate::error::{Error, Result};
+use crate::{
+    augment::adaptive::Adaptive,
+    error::{Error, Result},
+};
 
 /// Everything of a run that changes: saved and loaded, it gives the next step bit for bit.
 #[derive(Debug)]
@@ -42,6 +48,12 @@ pub struct Progress {
     pub sampler_position: u64,
     /// Corrections that the run made to its own plan.
     pub corrections: Vec<PlanCorrection>,
+    /// How often it diverged and went back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<Recovery>,
+    /// How strong augmentation is, where it is steered by overfitting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
 }
 
 /// A correction that a run made to its own plan.
@@ -66,6 +78,8 @@ impl Progress {
             random_drawn: 0,
             sampler_position: 0,
             corrections: Vec::new(),
+            recoveries: Vec::new(),
+            adaptive: None,
         }
     }
 
@@ -78,6 +92,27 @@ impl Progress {
         let key = random.next_key();
         self.random_drawn = random.drawn;
         key
+    }
+
+    /// The settings of this moment: those of the run, with what its recoveries and its adaptive augmentation made of them.
+    pub fn applied(&self, training: &TrainingConfig) -> TrainingConfig {
+        let mut applied = recovery::corrected(training, &self.recoveries);
+        if training.augment_p == Probability::ADAPTIVE {
+            let adaptive = self.adaptive.unwrap_or_default();
+            applied.augment_p = Probability::constant(adaptive.probability());
+        }
+        applied
+    }
+
+    /// Steers adaptive augmentation by what the discriminator said of `images` real images in a step.
+    pub(super) fn adapt(&mut self, training: &TrainingConfig, scalars: &Scalars, images: u64) {
+        let sign = scalars.get("real_sign");
+        if let Some(sign) = sign.filter(|_| training.augment_p == Probability::ADAPTIVE) {
+            let plan_images = self.plan(training).0;
+            self.adaptive
+                .get_or_insert_default()
+                .observe(*sign, images, plan_images);
+        }
     }
 
     /// The length of the run and of its burn-in, in images, after all corrections.

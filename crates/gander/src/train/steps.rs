@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     augment,
+    diagnosis::balance,
     error::{Error, Result},
+    losses::Loss,
     regularizers::{self, Penalized},
 };
 
@@ -187,8 +189,7 @@ fn discriminator_gradients(
 
     let mut loss = training.loss.discriminator(&real_logits, &fake_logits)?;
     record(scalars, "discriminator_loss", &loss)?;
-    record(scalars, "real_logits", &real_logits.mean_all()?)?;
-    record(scalars, "fake_logits", &fake_logits.mean_all()?)?;
+    record_logits(scalars, training.loss, &real_logits, &fake_logits)?;
     let penalties = [
         ("r1_penalty", r1_gamma, &real_logits, &real_images),
         ("r2_penalty", r2_gamma, &fake_logits, &fake_images),
@@ -383,6 +384,20 @@ impl Gradients {
 /// Notes a scalar; the last part of an accumulated batch stands for all.
 fn record(scalars: &mut Scalars, name: &'static str, value: &Tensor) -> Result<()> {
     scalars.insert(name, f64::from(value.item()?));
+    Ok(())
+}
+
+/// Notes what the discriminator says of real and fake images: its means, and how well it tells them apart.
+fn record_logits(scalars: &mut Scalars, loss: Loss, real_logits: &Tensor, fake_logits: &Tensor) -> Result<()> {
+    let (real, fake) = (real_logits.to_vec_f64()?, fake_logits.to_vec_f64()?);
+    let mean = |logits: &[f64]| logits.iter().sum::<f64>() / logits.len() as f64;
+    let judgement = balance::judgement(loss, &real, &fake);
+    scalars.extend([
+        ("real_logits", mean(&real)),
+        ("fake_logits", mean(&fake)),
+        ("accuracy", judgement.accuracy),
+        ("real_sign", judgement.real_sign),
+    ]);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use gander_tensor::{DType, DeviceRef, Tensor};
 use super::{
     config::RunConfig,
     contest::Turn,
+    recovery,
     state::{PlanCorrection, Progress, TrainState},
     steps::{Batch, Scalars},
 };
@@ -36,6 +37,8 @@ pub enum Budget {
 pub enum Outcome {
     /// The plan is fulfilled.
     Finished,
+    /// Its score no longer improves.
+    Flat,
     /// Somebody asked it to stop.
     Stopped,
 }
@@ -46,6 +49,10 @@ pub trait Observer {
     fn stepped(&mut self, trainer: &Trainer, scalars: &Scalars) -> Result<()>;
     /// The plan was fitted to the time that is left.
     fn corrected(&mut self, trainer: &Trainer, correction: &PlanCorrection) -> Result<()>;
+    /// Whether the run may end here because nothing gets better any more.
+    fn is_satisfied(&self) -> bool {
+        false
+    }
 }
 
 /// A run in progress.
@@ -123,18 +130,24 @@ impl Trainer {
                 observer.corrected(self, &correction)?;
             }
             observer.stepped(self, &scalars)?;
+            if observer.is_satisfied() {
+                return Ok(Outcome::Flat);
+            }
         }
         Ok(Outcome::Finished)
     }
 
     fn step(&mut self, batches: &mut Batches) -> Result<Scalars> {
         let TrainState { contest, progress } = &mut self.state;
+        let (training, before) = (progress.applied(&self.config.training), progress.images_seen);
         let scalars = contest.step(Turn {
             progress,
-            training: &self.config.training,
+            training: &training,
             next_batch: &mut |progress, parts| batches.next(parts, progress),
         })?;
         progress.steps += 1;
+        recovery::check(&scalars, progress.images_seen)?;
+        progress.adapt(&self.config.training, &scalars, progress.images_seen - before);
         self.state.progress.seconds = self.seconds();
         Ok(scalars)
     }

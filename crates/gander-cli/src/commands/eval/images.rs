@@ -137,6 +137,26 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The first images in bytes, at most `num`.
+    pub(super) fn images(&self, num: usize, seed: u64) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Generator(generator) => {
+                let seeds: Vec<u64> = (0..num as u64).map(|index| seed.wrapping_add(index)).collect();
+                Ok(generator.sample(&seeds, &SampleOptions::default())?.images)
+            }
+            Self::Images(images) => {
+                let bytes = images.shape().bytes();
+                let mut pixels = vec![0; images.len().min(num) * bytes];
+                for (index, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
+                    images.read(index, pixels)?;
+                }
+                Ok(pixels)
+            }
+        }
+    }
+}
+
 /// The real images.
 pub(super) struct Reals {
     /// Those that are compared with.

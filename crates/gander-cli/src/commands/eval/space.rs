@@ -7,39 +7,12 @@ use std::{
 
 use anyhow::Context;
 use gander::features::{
-    Classifier, ClassifierHeader, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, Resizing,
+    Classifier, ClassifierHeader, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, SpaceChoice,
 };
 use gander_tensor::DeviceRef;
 
 use super::{Arguments, cache, images::Reals};
 use crate::{failure::refuse, progress, screen::Screen, text};
-
-/// A feature space as users write it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SpaceChoice {
-    Pixels,
-    Classifier(Option<PathBuf>),
-    EffNet(PathBuf),
-    Inception(PathBuf, Resizing),
-}
-
-/// Reads a [`SpaceChoice`].
-pub(super) fn parse(text: &str) -> Result<SpaceChoice, String> {
-    let (name, file) = match text.split_once(':') {
-        Some((name, file)) if !file.is_empty() => (name, Some(PathBuf::from(file))),
-        Some((name, _)) => return Err(format!("a file after the colon: {name}:FILE")),
-        None => (text, None),
-    };
-    match (name, file) {
-        ("pixels", None) => Ok(SpaceChoice::Pixels),
-        ("classifier", file) => Ok(SpaceChoice::Classifier(file)),
-        ("effnet", Some(file)) => Ok(SpaceChoice::EffNet(file)),
-        ("inception", Some(file)) => Ok(SpaceChoice::Inception(file, Resizing::PytorchFid)),
-        ("inception-clean", Some(file)) => Ok(SpaceChoice::Inception(file, Resizing::CleanFid)),
-        ("effnet" | "inception" | "inception-clean", None) => Err(format!("a file of its weights: {name}:FILE")),
-        _ => Err("pixels, classifier, classifier:FILE, effnet:FILE, inception:FILE or inception-clean:FILE".into()),
-    }
-}
 
 /// A space, why it was chosen, and what its classifier is.
 pub(super) struct Chosen {
@@ -153,21 +126,5 @@ impl Spaces<'_> {
         };
         bar.finish_and_clear();
         Ok(classifier?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spaces_are_names_and_files() {
-        assert_eq!(parse("pixels"), Ok(SpaceChoice::Pixels));
-        assert_eq!(parse("classifier"), Ok(SpaceChoice::Classifier(None)));
-        assert_eq!(parse("effnet:a:b"), Ok(SpaceChoice::EffNet("a:b".into())));
-        assert_eq!(parse("effnet").unwrap_err(), "a file of its weights: effnet:FILE");
-        for wrong in ["", "pixels:a", "classifier:", "vgg:a", "inception", "effnet:"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
     }
 }

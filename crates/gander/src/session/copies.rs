@@ -1,0 +1,180 @@
+//! At a run's end: which training images are its samples most like, and are they copies?
+
+use gander_data::{Dataset, ImageShape};
+use gander_tensor::{DeviceRef, RandomKey, Tensor};
+
+use crate::{
+    error::Result,
+    events::{Diagnosis, Metric, Severity},
+    features::{FeatureSpace, Pixels},
+    images::{self, GridOptions, Tiles},
+    metrics::{
+        Features,
+        memorization::{self, CopyRate, FEWEST, Nearest},
+        resampling::choose,
+        score_name,
+    },
+    run::RunDirectory,
+    train::Trainer,
+};
+
+/// Samples and held-out images that are looked at.
+pub(super) const NUM: usize = 200;
+
+/// Training images that are looked at, at most: a second's work. Runs on more do not learn single ones by heart.
+const MOST_TRAINING: usize = 10_000;
+
+/// Samples in the picture, beside their nearest training images.
+const SHOWN: usize = 16;
+const COLUMNS: usize = 8;
+
+/// What was found.
+pub(super) struct Copies {
+    pub(super) metric: Metric,
+    pub(super) diagnosis: Diagnosis,
+}
+
+/// Compares samples with the training images, writes the picture of the most alike, and calibrates what counts as a copy on
+/// held-out images. `None` where too few are held out.
+pub(super) fn look(
+    trainer: &Trainer,
+    held_out: Option<&dyn Dataset>,
+    samples: &[u8],
+    directory: &RunDirectory,
+) -> Result<Option<Copies>> {
+    let Some(held_out) = held_out.filter(|held_out| held_out.len() >= FEWEST) else {
+        return Ok(None);
+    };
+    let (dataset, device) = (trainer.dataset().as_ref(), trainer.device());
+    let shape = dataset.shape();
+    let key = RandomKey::from_seed(trainer.config.seed).named("copies");
+    let training = choose(key.named("training"), MOST_TRAINING, dataset.len());
+    let features = Eyes { shape, device };
+    let mut known = features.of_set(dataset, &training, Side::AsIs)?;
+    if trainer.config.data.flip {
+        known.append(features.of_set(dataset, &training, Side::Mirrored)?)?;
+    }
+    let chosen = choose(key.named("held out"), NUM, held_out.len());
+    let of_held_out = memorization::nearest(&features.of_set(held_out, &chosen, Side::AsIs)?, &known)?;
+    let of_samples = memorization::nearest(&features.of_bytes(samples, Side::AsIs)?, &known)?;
+    let Some(rate) = CopyRate::of(&of_samples, &of_held_out) else {
+        return Ok(None);
+    };
+    let picture = picture(dataset, samples, &of_samples, &training)?;
+    images::write_png(&directory.nearest(), &picture)?;
+    Ok(Some(report(trainer, rate, of_samples.len())))
+}
+
+fn report(trainer: &Trainer, rate: CopyRate, num: usize) -> Copies {
+    let images_seen = trainer.state.progress.images_seen;
+    let is_suspicious = rate.is_suspicious(num);
+    let finding = format!(
+        "{:.1} % of {num} samples are as near to a single training image as {:.1} % of held-out images are",
+        100.0 * rate.fakes,
+        100.0 * rate.held_out
+    );
+    let verdict = if is_suspicious {
+        "the generator repeats images that it was shown: collect more, augment (--set training.augment_p=adaptive), or stop \
+         earlier; do not share its samples as new"
+    } else {
+        "no sign that training images are repeated"
+    };
+    Copies {
+        metric: Metric {
+            images_seen,
+            name: score_name("copies", num, Some(Pixels.name())),
+            value: rate.fakes,
+            low: None,
+            high: None,
+        },
+        diagnosis: Diagnosis {
+            images_seen,
+            severity: if is_suspicious {
+                Severity::Warning
+            } else {
+                Severity::Note
+            },
+            name: "memorization".into(),
+            advice: format!("{finding}: {verdict}"),
+        },
+    }
+}
+
+/// Rows of samples, each above a row of their nearest training images; the most alike first.
+fn picture(
+    dataset: &dyn Dataset,
+    samples: &[u8],
+    nearest: &[Nearest],
+    training: &[usize],
+) -> Result<image::DynamicImage> {
+    let shape = dataset.shape();
+    let mut order: Vec<usize> = (0..nearest.len()).collect();
+    order.sort_by(|&a, &b| nearest[a].ratio.total_cmp(&nearest[b].ratio));
+    order.truncate(SHOWN - SHOWN % COLUMNS);
+    let mut bytes = Vec::new();
+    let mut pixels = vec![0; shape.bytes()];
+    for row in order.chunks(COLUMNS) {
+        for &sample in row {
+            bytes.extend(&samples[sample * shape.bytes()..(sample + 1) * shape.bytes()]);
+        }
+        for &sample in row {
+            dataset.read(training[nearest[sample].index % training.len()], &mut pixels)?;
+            bytes.extend(&pixels);
+        }
+    }
+    let tiles = Tiles {
+        num: bytes.len() / shape.bytes(),
+        height_px: shape.height_px,
+        width_px: shape.width_px,
+        channels: shape.channels,
+    };
+    let options = GridOptions {
+        columns: COLUMNS,
+        ..GridOptions::default()
+    };
+    images::grid(&bytes, tiles, options)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    AsIs,
+    Mirrored,
+}
+
+/// Looks at images in the space of pixels.
+struct Eyes<'a> {
+    shape: ImageShape,
+    device: &'a DeviceRef,
+}
+
+impl Eyes<'_> {
+    fn of_set(&self, dataset: &dyn Dataset, indices: &[usize], side: Side) -> Result<Features> {
+        const AT_ONCE: usize = 64;
+        let mut features = Features::default();
+        let mut pixels = Vec::new();
+        for indices in indices.chunks(AT_ONCE) {
+            pixels.resize(indices.len() * self.shape.bytes(), 0);
+            for (&index, pixels) in indices.iter().zip(pixels.chunks_exact_mut(self.shape.bytes())) {
+                dataset.read(index, pixels)?;
+            }
+            features.append(self.of_bytes(&pixels, side)?)?;
+        }
+        Ok(features)
+    }
+
+    fn of_bytes(&self, pixels: &[u8], side: Side) -> Result<Features> {
+        let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 127.5 - 1.0).collect();
+        let ImageShape {
+            height_px,
+            width_px,
+            channels,
+        } = self.shape;
+        let num = pixels.len() / self.shape.bytes();
+        let images = Tensor::from_slice(&values, [num, height_px, width_px, channels], self.device)?;
+        let images = match side {
+            Side::AsIs => images,
+            Side::Mirrored => images.flip(2)?,
+        };
+        Ok(Pixels.extract(&images)?.features)
+    }
+}
