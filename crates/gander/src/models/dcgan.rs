@@ -2,7 +2,8 @@
 //!
 //! Radford, Metz & Chintala 2016, <https://arxiv.org/abs/1511.06434>. Kernels are 4 × 4 with stride 2, as in the
 //! authors' Torch code and nearly everyone's since (their Theano code has 5 × 5). Weights start as N(0, 0.02) and scales
-//! of the normalization as N(1, 0.02), as in both.
+//! of the normalization as N(1, 0.02), as in both. Classes, which the paper does not have, enter as in Miyato & Koyama
+//! 2018: scales and shifts behind the generator's normalizations, a projection beside the logit.
 //!
 //! At 64 × 64 with width 64 the generator goes 512, 256, 128, 64 channels at 4, 8, 16, 32 px. Other sizes keep the
 //! finest map at `width`, double at each halving up to eight times, and end with a smallest map whose shorter side has 3 to 6 positions.
@@ -14,7 +15,10 @@ use gander_nn::{
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
+use super::{
+    Discriminator, Generator, Grid, ImageSpec, Sides,
+    conditioning::{self, ClassNorm},
+};
 
 /// Settings of a DCGAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,18 +67,18 @@ impl Config {
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
-        let classes = class_vectors(self.images.num_classes, self.latent_dim, Init::normal(1.0), &mut scope)?;
-        let inputs = self.latent_dim * if classes.is_some() { 2 } else { 1 };
+        let num_classes = self.images.num_classes;
         let [rows, columns] = grid.smallest;
         let first = self.channels(grid.halvings);
         // A transposed 4 × 4 convolution of one position is a Linear to all positions.
         let project = LinearConfig {
             init: WEIGHTS,
             bias: None,
-            ..LinearConfig::new(inputs, rows * columns * first)
+            ..LinearConfig::new(self.latent_dim, rows * columns * first)
         };
         let project = project.init(&mut scope.child("project"))?;
-        let project_norm = norm(first, Activation::Relu).init(&mut scope.child("project_norm"))?;
+        let relu = |channels| norm(channels, Activation::Relu);
+        let project_norm = ClassNorm::new(relu(first), num_classes, &mut scope.child("project_norm"))?;
         let ups = (1..grid.halvings)
             .rev()
             .map(|halvings| {
@@ -82,7 +86,7 @@ impl Config {
                 let mut scope = scope.child(&format!("up{}", grid.halvings - halvings - 1));
                 Ok(Up {
                     conv: conv(inputs, outputs, Activation::Identity).init_transpose(&mut scope.child("conv"))?,
-                    norm: norm(outputs, Activation::Relu).init(&mut scope.child("norm"))?,
+                    norm: ClassNorm::new(relu(outputs), num_classes, &mut scope.child("norm"))?,
                 })
             })
             .collect::<Result<_>>()?;
@@ -92,7 +96,6 @@ impl Config {
             config: *self,
             grid,
             parameters,
-            classes,
             project,
             project_norm,
             ups,
@@ -124,7 +127,9 @@ impl Config {
             ..LinearConfig::new(rows * columns * width, 1)
         };
         let logit = logit.init(&mut scope.child("logit"))?;
-        let classes = class_vectors(self.images.num_classes, width, WEIGHTS, &mut scope)?;
+        let classes = (self.images.num_classes > 0)
+            .then(|| Embedding::new(self.images.num_classes, width, WEIGHTS, &mut scope.child("classes")))
+            .transpose()?;
         Ok(DcganDiscriminator {
             grid,
             parameters,
@@ -159,17 +164,11 @@ fn norm(channels: usize, activation: Activation) -> BatchNormConfig {
     }
 }
 
-fn class_vectors(count: usize, features: usize, init: Init, scope: &mut Scope<'_>) -> Result<Option<Embedding>> {
-    (count > 0)
-        .then(|| Embedding::new(count, features, init, &mut scope.child("classes")))
-        .transpose()
-}
-
 /// Twice the resolution.
 #[derive(Debug)]
 struct Up {
     conv: ConvTranspose,
-    norm: BatchNorm,
+    norm: ClassNorm,
 }
 
 /// Half the resolution.
@@ -185,9 +184,8 @@ pub struct DcganGenerator {
     config: Config,
     grid: Grid,
     parameters: Parameters,
-    classes: Option<Embedding>,
     project: Linear,
-    project_norm: BatchNorm,
+    project_norm: ClassNorm,
     ups: Vec<Up>,
     last: ConvTranspose,
 }
@@ -202,16 +200,15 @@ impl Generator for DcganGenerator {
     }
 
     fn forward(&self, latents: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
-        let z = conditioning::beside_latents(self.classes.as_ref(), latents, labels, mode)?;
         let [rows, columns] = self.grid.smallest;
         let channels = self.config.channels(self.grid.halvings);
         let x = self
             .project
-            .forward(&z, mode)?
-            .reshape([z.side(0), rows, columns, channels])?;
-        let mut x = self.project_norm.forward(&x, mode)?;
+            .forward(latents, mode)?
+            .reshape([latents.side(0), rows, columns, channels])?;
+        let mut x = self.project_norm.forward(&x, labels, mode)?;
         for Up { conv, norm } in &self.ups {
-            x = norm.forward(&conv.forward(&x)?, mode)?;
+            x = norm.forward(&conv.forward(&x)?, labels, mode)?;
         }
         self.grid.crop(&self.last.forward(&x)?)
     }

@@ -2,7 +2,7 @@
 //!
 //! Miyato, Kataoka, Koyama & Yoshida 2018, <https://arxiv.org/abs/1802.05957>: the plain networks of its table 3 and the
 //! residual ones of its table 4, both exact at 32 × 32 with width 64. Other sizes have more or fewer halvings; classes
-//! enter by a vector beside the latents and a projection beside the logit (Miyato & Koyama 2018).
+//! enter by scales and shifts behind the normalizations and a projection beside the logit (Miyato & Koyama 2018).
 
 mod plain;
 mod residual;
@@ -11,7 +11,10 @@ use gander_nn::{Init, Mode, Parameters, Scope, layers::Embedding};
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
+use super::{
+    Discriminator, Generator, Grid, ImageSpec, Sides,
+    conditioning::{self, ClassNorm},
+};
 
 /// Settings of an SNGAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,23 +63,14 @@ impl Config {
     pub fn generator(&self, key: RandomKey, device: &DeviceRef) -> Result<SnganGenerator> {
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
-        let (images, grid) = (self.images, Grid::new(self.images));
-        let classes = (images.num_classes > 0)
-            .then(|| {
-                let init = Init::normal(1.0);
-                Embedding::new(images.num_classes, self.latent_dim, init, &mut scope.child("classes"))
-            })
-            .transpose()?;
-        let inputs = self.latent_dim * if classes.is_some() { 2 } else { 1 };
         let body = match self.architecture {
-            Architecture::Plain => GeneratorBody::Plain(plain::Generator::new(self, inputs, &mut scope)?),
-            Architecture::Residual => GeneratorBody::Residual(residual::Generator::new(self, inputs, &mut scope)?),
+            Architecture::Plain => GeneratorBody::Plain(plain::Generator::new(self, &mut scope)?),
+            Architecture::Residual => GeneratorBody::Residual(residual::Generator::new(self, &mut scope)?),
         };
         Ok(SnganGenerator {
             latent_dim: self.latent_dim,
-            grid,
+            grid: Grid::new(self.images),
             parameters,
-            classes,
             body,
         })
     }
@@ -125,7 +119,6 @@ pub struct SnganGenerator {
     latent_dim: usize,
     grid: Grid,
     parameters: Parameters,
-    classes: Option<Embedding>,
     body: GeneratorBody,
 }
 
@@ -145,10 +138,9 @@ impl Generator for SnganGenerator {
     }
 
     fn forward(&self, latents: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
-        let z = conditioning::beside_latents(self.classes.as_ref(), latents, labels, mode)?;
         let images = match &self.body {
-            GeneratorBody::Plain(body) => body.forward(&z, self.grid.smallest, mode)?,
-            GeneratorBody::Residual(body) => body.forward(&z, self.grid.smallest, mode)?,
+            GeneratorBody::Plain(body) => body.forward(latents, labels, mode)?,
+            GeneratorBody::Residual(body) => body.forward(latents, labels, mode)?,
         };
         self.grid.crop(&images)
     }

@@ -2,11 +2,11 @@
 
 use gander_nn::{
     Init, Mode, Scope,
-    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, ConvTranspose, Linear, LinearConfig},
+    layers::{BatchNormConfig, Conv, ConvConfig, ConvTranspose, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, Result, Tensor};
 
-use super::{Config, Grid, Judgment, conv_options};
+use super::{ClassNorm, Config, Grid, Judgment, conv_options};
 
 /// The paper leaves the first values open; these are DCGAN's, whose networks these are but for the normalization.
 const WEIGHTS: Init = Init::normal(0.02);
@@ -37,24 +37,26 @@ fn norm(channels: usize) -> BatchNormConfig {
 #[derive(Debug)]
 pub(super) struct Generator {
     project: Linear,
-    project_norm: BatchNorm,
-    ups: Vec<(ConvTranspose, BatchNorm)>,
+    project_norm: ClassNorm,
+    ups: Vec<(ConvTranspose, ClassNorm)>,
     last: Conv,
+    smallest: [usize; 2],
     channels: usize,
 }
 
 impl Generator {
-    pub(super) fn new(config: &Config, inputs: usize, scope: &mut Scope<'_>) -> Result<Self> {
+    pub(super) fn new(config: &Config, scope: &mut Scope<'_>) -> Result<Self> {
+        let num_classes = config.images.num_classes;
         let grid = Grid::new(config.images);
         let positions = grid.smallest[0] * grid.smallest[1];
         let channels = config.plain_channels(grid.halvings);
         let project = LinearConfig {
             init: WEIGHTS,
             bias: None,
-            ..LinearConfig::new(inputs, positions * channels)
+            ..LinearConfig::new(config.latent_dim, positions * channels)
         };
         let project = project.init(&mut scope.child("project"))?;
-        let project_norm = norm(channels).init(&mut scope.child("project_norm"))?;
+        let project_norm = ClassNorm::new(norm(channels), num_classes, &mut scope.child("project_norm"))?;
         let ups = (0..grid.halvings)
             .rev()
             .map(|halvings| {
@@ -65,7 +67,10 @@ impl Generator {
                     ..conv(inputs, outputs, 4, Activation::Identity)
                 };
                 let conv = conv.init_transpose(&mut scope.child("conv"))?;
-                Ok((conv, norm(outputs).init(&mut scope.child("norm"))?))
+                Ok((
+                    conv,
+                    ClassNorm::new(norm(outputs), num_classes, &mut scope.child("norm"))?,
+                ))
             })
             .collect::<Result<_>>()?;
         let last = conv(config.plain_channels(0), config.images.channels, 3, Activation::Tanh);
@@ -75,18 +80,20 @@ impl Generator {
             project_norm,
             ups,
             last,
+            smallest: grid.smallest,
             channels,
         })
     }
 
-    pub(super) fn forward(&self, z: &Tensor, [rows, columns]: [usize; 2], mode: Mode) -> Result<Tensor> {
+    pub(super) fn forward(&self, z: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        let [rows, columns] = self.smallest;
         let x = self
             .project
             .forward(z, mode)?
             .reshape([z.side(0), rows, columns, self.channels])?;
-        let mut x = self.project_norm.forward(&x, mode)?;
+        let mut x = self.project_norm.forward(&x, labels, mode)?;
         for (conv, norm) in &self.ups {
-            x = norm.forward(&conv.forward(&x)?, mode)?;
+            x = norm.forward(&conv.forward(&x)?, labels, mode)?;
         }
         self.last.forward(&x, mode)
     }

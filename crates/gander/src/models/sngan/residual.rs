@@ -4,11 +4,11 @@
 
 use gander_nn::{
     Init, Mode, Scope,
-    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Linear, LinearConfig},
+    layers::{BatchNormConfig, Conv, ConvConfig, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, Result, Tensor};
 
-use super::{Config, Grid, Judgment, conv_options};
+use super::{ClassNorm, Config, Grid, Judgment, conv_options};
 
 /// As in the authors' code, <https://github.com/pfnet-research/sngan_projection>.
 const WEIGHTS: Init = Init::Xavier;
@@ -28,18 +28,18 @@ fn norm(channels: usize) -> BatchNormConfig {
 /// Twice the resolution: normalization before each of two 3 × 3 convolutions, a 1 × 1 one around them.
 #[derive(Debug)]
 struct Up {
-    norms: [BatchNorm; 2],
+    norms: [ClassNorm; 2],
     convs: [Conv; 2],
     around: Conv,
 }
 
 impl Up {
-    fn new(inputs: usize, outputs: usize, scope: &mut Scope<'_>) -> Result<Self> {
+    fn new(inputs: usize, outputs: usize, num_classes: usize, scope: &mut Scope<'_>) -> Result<Self> {
         let plain = Activation::Identity;
         Ok(Self {
             norms: [
-                norm(inputs).init(&mut scope.child("norm0"))?,
-                norm(outputs).init(&mut scope.child("norm1"))?,
+                ClassNorm::new(norm(inputs), num_classes, &mut scope.child("norm0"))?,
+                ClassNorm::new(norm(outputs), num_classes, &mut scope.child("norm1"))?,
             ],
             convs: [
                 conv(inputs, outputs, 3, plain).init(&mut scope.child("conv0"))?,
@@ -49,9 +49,9 @@ impl Up {
         })
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = self.convs[0].forward_upsampled(&self.norms[0].forward(x, mode)?, mode)?;
-        let y = self.convs[1].forward(&self.norms[1].forward(&y, mode)?, mode)?;
+    fn forward(&self, x: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        let y = self.convs[0].forward_upsampled(&self.norms[0].forward(x, labels, mode)?, mode)?;
+        let y = self.convs[1].forward(&self.norms[1].forward(&y, labels, mode)?, mode)?;
         // A 1 × 1 convolution before the upsampling gives what one behind it would, at a quarter of the work.
         y.add(&self.around.forward(x, mode)?.upsample_nearest(2)?)
     }
@@ -62,46 +62,58 @@ impl Up {
 pub(super) struct Generator {
     project: Linear,
     ups: Vec<Up>,
-    norm: BatchNorm,
+    norm: ClassNorm,
     last: Conv,
+    smallest: [usize; 2],
     channels: usize,
 }
 
 impl Generator {
-    pub(super) fn new(config: &Config, inputs: usize, scope: &mut Scope<'_>) -> Result<Self> {
+    pub(super) fn new(config: &Config, scope: &mut Scope<'_>) -> Result<Self> {
+        let num_classes = config.images.num_classes;
         let grid = Grid::new(config.images);
         let channels = |block: usize| ((4 * config.width) >> block.saturating_sub(2)).max(1);
         let positions = grid.smallest[0] * grid.smallest[1];
         let project = LinearConfig {
             init: WEIGHTS,
-            ..LinearConfig::new(inputs, positions * channels(0))
+            ..LinearConfig::new(config.latent_dim, positions * channels(0))
         };
         let project = project.init(&mut scope.child("project"))?;
         let ups = (0..grid.halvings)
             .map(|block| {
                 let mut scope = scope.child(&format!("up{block}"));
-                Up::new(channels(block.saturating_sub(1)), channels(block), &mut scope)
+                Up::new(
+                    channels(block.saturating_sub(1)),
+                    channels(block),
+                    num_classes,
+                    &mut scope,
+                )
             })
             .collect::<Result<_>>()?;
         let finest = channels(grid.halvings - 1);
-        let norm = norm(finest).init(&mut scope.child("norm"))?;
+        let norm = ClassNorm::new(norm(finest), num_classes, &mut scope.child("norm"))?;
         let last = conv(finest, config.images.channels, 3, Activation::Tanh).init(&mut scope.child("to_image"))?;
         Ok(Self {
             project,
             ups,
             norm,
             last,
+            smallest: grid.smallest,
             channels: channels(0),
         })
     }
 
-    pub(super) fn forward(&self, z: &Tensor, [rows, columns]: [usize; 2], mode: Mode) -> Result<Tensor> {
+    pub(super) fn forward(&self, z: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        let [rows, columns] = self.smallest;
         let x = self
             .project
             .forward(z, mode)?
             .reshape([z.side(0), rows, columns, self.channels])?;
-        let x = self.ups.iter().try_fold(x, |x, block| block.forward(&x, mode))?;
-        self.last.forward(&self.norm.forward(&x, mode)?, mode)
+        let x = self
+            .ups
+            .iter()
+            .try_fold(x, |x, block| block.forward(&x, labels, mode))?;
+        self.last.forward(&self.norm.forward(&x, labels, mode)?, mode)
     }
 }
 
