@@ -1,7 +1,7 @@
 //! A feature space of the data itself: a small classifier that learns the labels of the real images.
 
 mod network;
-mod training;
+pub(crate) mod training;
 
 use std::path::{Path, PathBuf};
 

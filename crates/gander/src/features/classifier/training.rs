@@ -1,8 +1,8 @@
-//! How the classifier learns: Adam on the cross-entropy, for a fixed amount of arithmetic.
+//! How a classifier learns: Adam on the cross-entropy, for a fixed amount of arithmetic.
 
 use gander_data::{Dataset, Sampler};
 use gander_nn::{
-    Mode,
+    Mode, Parameters,
     optim::{Adam, AdamConfig},
 };
 use gander_tensor::{DeviceRef, GradOptions, Tensor, grad};
@@ -17,6 +17,69 @@ const SMALL_BATCH: usize = 16;
 const LEARNING_RATE: f64 = 2e-3;
 /// Every tenth image is held out where nothing else is.
 const HOLD_OUT: usize = 10;
+
+/// What a classifier learns from in one step.
+pub(crate) struct Examples {
+    /// `[num, height, width, channels]`, −1..=1.
+    pub(crate) images: Tensor,
+    /// Each image's share of each class, `[num, classes]`; the shares of an image sum to one.
+    pub(crate) targets: Tensor,
+}
+
+/// How long and how hard a network is taught.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Course {
+    /// Updates.
+    pub(crate) steps: u64,
+    /// Share of itself that a weight loses in a step at a rate of one, beside the gradient's part (Loshchilov & Hutter
+    /// 2019, <https://arxiv.org/abs/1711.05101>).
+    pub(crate) weight_decay: f64,
+}
+
+impl Course {
+    /// Teaches the weights of a network that gives `logits`, with the examples of each step.
+    pub(crate) fn teach(
+        self,
+        parameters: &Parameters,
+        examples: &mut dyn FnMut(u64) -> Result<Examples>,
+        logits: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
+        let config = AdamConfig {
+            lr: 0.0,
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 1e-8,
+        };
+        let mut optimizer = Adam::new(config, parameters)?;
+        for step in 0..self.steps {
+            let Examples { images, targets } = examples(step)?;
+            let rate = rate(step as f64 / self.steps as f64);
+            optimizer.config.lr = rate as f32;
+            let loss = cross_entropy(&logits(&images)?, &targets)?;
+            let weights = parameters.weight_tensors();
+            let gradients = grad(&[&loss], &weights.iter().collect::<Vec<_>>(), GradOptions::default())?;
+            drop((weights, loss));
+            if self.weight_decay > 0.0 {
+                decay(parameters, (rate * self.weight_decay) as f32)?;
+            }
+            optimizer.step(parameters, gradients)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes a share of each kernel and matrix away; scales and shifts stay.
+fn decay(parameters: &Parameters, share: f32) -> Result<()> {
+    for weight in parameters.weights() {
+        let value = weight.get();
+        if value.shape().len() > 1 {
+            let (zeros, device) = (Tensor::zeros(value.shape(), value.device())?, value.device().clone());
+            drop(value);
+            weight.update(|array| device.lerp(array, zeros.array(), share))?;
+        }
+    }
+    Ok(())
+}
 
 pub(super) fn train(
     real: &dyn Dataset,
@@ -43,27 +106,21 @@ pub(super) fn train(
     let affordable = (options.operations / (3.0 * network.operations())) as u64;
     let images = (options.epochs * training.len() as u64).min(affordable);
     let steps = (images / batch as u64).max(1);
-    let mut optimizer = Adam::new(
-        AdamConfig {
-            lr: 0.0,
-            beta1: 0.9,
-            beta2: 0.99,
-            eps: 1e-8,
-        },
-        network.parameters(),
-    )?;
     let mut sampler = Sampler::new(options.seed.wrapping_add(1), training.len());
-    for step in 0..steps {
+    let mut examples = |step: u64| {
+        progress(step as f64 / steps as f64);
         let indices: Vec<usize> = (0..batch).map(|_| training[sampler.next_draw().index]).collect();
         let (images, labels) = read(real, &indices, device)?;
-        optimizer.config.lr = rate(step as f64 / steps as f64) as f32;
-        let (_, logits) = network.forward(&images, Mode::Train)?;
-        let loss = cross_entropy(&logits, &labels)?;
-        let weights = network.parameters().weight_tensors();
-        let gradients = grad(&[&loss], &weights.iter().collect::<Vec<_>>(), GradOptions::default())?;
-        optimizer.step(network.parameters(), gradients)?;
-        progress((step + 1) as f64 / steps as f64);
-    }
+        let targets = one_hot(&labels, classes.len(), device)?;
+        Ok(Examples { images, targets })
+    };
+    let logits = |images: &Tensor| Ok(network.forward(images, Mode::Train)?.1);
+    let course = Course {
+        steps,
+        weight_decay: 0.0,
+    };
+    course.teach(network.parameters(), &mut examples, &logits)?;
+    progress(1.0);
 
     let (judged, indices) = match held_out {
         Some(held_out) => (held_out, (0..held_out.len()).collect()),
@@ -104,18 +161,21 @@ fn read(data: &dyn Dataset, indices: &[usize], device: &DeviceRef) -> Result<(Te
     Ok((Tensor::from_slice(&values, sides, device)?, labels))
 }
 
-/// `−mean ln softmax(logits)[label]`.
-fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    let (num, classes) = (logits.side(0), logits.side(1));
-    let mut chosen = vec![0.0; num * classes];
-    for (row, &label) in chosen.chunks_exact_mut(classes).zip(labels) {
+/// All of each image's share for its own class.
+fn one_hot(labels: &[u32], classes: usize, device: &DeviceRef) -> Result<Tensor> {
+    let mut shares = vec![0.0; labels.len() * classes];
+    for (row, &label) in shares.chunks_exact_mut(classes).zip(labels) {
         row[label as usize] = 1.0;
     }
-    let chosen = Tensor::from_slice(&chosen, [num, classes], logits.device())?;
+    Ok(Tensor::from_slice(&shares, [labels.len(), classes], device)?)
+}
+
+/// `−mean Σ targets · ln softmax(logits)`, for targets that sum to one.
+fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let shifted = logits.sub(&logits.detach().max_keep(&[1])?)?;
     let log_sum = shifted.exp()?.sum_keep(&[1])?.log()?;
-    let of_label = shifted.mul(&chosen)?.sum_keep(&[1])?;
-    Ok(log_sum.sub(&of_label)?.mean_all()?)
+    let of_targets = shifted.mul(targets)?.sum_keep(&[1])?;
+    Ok(log_sum.sub(&of_targets)?.mean_all()?)
 }
 
 /// Images that get their own class.
@@ -140,10 +200,15 @@ mod tests {
     /// −ln of ½ and of e/(e + 1), averaged.
     #[test]
     fn cross_entropy_by_hand() {
-        let logits = Tensor::from_slice(&[3.0, 3.0, 0.0, 1.0], [2, 2], &Reference::shared()).unwrap();
-        let loss = cross_entropy(&logits, &[0, 1]).unwrap().item().unwrap();
+        let device = Reference::shared();
+        let logits = Tensor::from_slice(&[3.0, 3.0, 0.0, 1.0], [2, 2], &device).unwrap();
+        let loss = |targets: &Tensor| f64::from(cross_entropy(&logits, targets).unwrap().item().unwrap());
         let expected = f64::midpoint(2.0f64.ln(), (1.0 + (-1.0f64).exp()).ln());
-        assert!((f64::from(loss) - expected).abs() < 1e-6, "{loss}");
+        let whole = loss(&one_hot(&[0, 1], 2, &device).unwrap());
+        assert!((whole - expected).abs() < 1e-6, "{whole}");
+        // Half of the second image is of the other class, whose logit is one lower.
+        let mixed = Tensor::from_slice(&[1.0, 0.0, 0.5, 0.5], [2, 2], &device).unwrap();
+        assert!((loss(&mixed) - expected - 0.25).abs() < 1e-6, "{}", loss(&mixed));
     }
 
     #[test]
