@@ -200,6 +200,47 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Images of one class alone, where there is nothing to tell apart.
+    #[error("one class alone, nothing to tell apart: {}", classes.join(", "))]
+    OneClass {
+        /// Its name.
+        classes: Vec<String>,
+    },
+    /// A class with too few different images to learn from some and measure on others.
+    #[error("the class {class} has too few images to split, {needed} at least: {got}")]
+    SmallClass {
+        /// Its name.
+        class: String,
+        /// Images that it has.
+        got: usize,
+        /// Images that it needs.
+        needed: usize,
+    },
+    /// No class is rarer than another.
+    #[error("nothing to balance, the images of each class are: {each}")]
+    NothingToBalance {
+        /// Images of each class.
+        each: usize,
+    },
+    /// A folder that cannot be written to without mixing things up.
+    #[error("cannot write images to {path}: {reason}")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// A run whose generator does not serve.
+    #[error("the generator of {path} does not serve here: {reason}")]
+    UnfitRun {
+        /// The run.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// A settings file or a `key=value` does not say something that a run can be made of.
     #[error("invalid settings: {reason}")]
     InvalidConfig {

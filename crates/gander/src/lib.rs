@@ -7,6 +7,7 @@
 //! - [`train`]: a step as the papers write it, the state, the loop
 //! - [`session`]: a whole run, from what a user asks for to the files it leaves
 //! - [`shipped`]: the generator file and images from it
+//! - [`synthesize`]: new images for a labeled set, and whether they help
 //! - [`translation`]: from one collection of images to another
 //! - [`diagnosis`]: is this training healthy?
 //! - [`mod@bench`]: how fast this machine trains
@@ -27,6 +28,7 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod shipped;
+pub mod synthesize;
 pub mod train;
 pub mod translation;
 

@@ -17,9 +17,11 @@ mod pictures;
 mod plot;
 mod raster;
 mod story;
+mod synthesis;
 mod text;
 
 use story::Story;
+pub(crate) use synthesis::write_synthesis;
 
 /// Writes `report.html` and `curves.png` into a run directory and returns the path of the report.
 ///

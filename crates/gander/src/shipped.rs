@@ -101,6 +101,11 @@ impl ShippedGenerator {
         }
     }
 
+    /// Writes its file.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        save(path, self.generator.parameters(), &self.header)
+    }
+
     /// Number of learned values.
     pub fn num_weights(&self) -> usize {
         self.generator.parameters().num_weights()

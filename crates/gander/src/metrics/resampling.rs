@@ -89,7 +89,7 @@ pub(crate) fn choose(key: RandomKey, count: usize, len: usize) -> Vec<usize> {
 }
 
 /// Between the two nearest of sorted values.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (low, rest) = (place.floor() as usize, place.fract());
     let high = (low + 1).min(sorted.len() - 1);

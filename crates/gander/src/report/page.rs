@@ -15,8 +15,8 @@ use crate::{
     run::RunDirectory,
 };
 
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+pub(super) const STYLE: &str = include_str!("page.css");
+pub(super) const SCRIPT: &str = include_str!("page.js");
 
 /// Scores that are shown without being asked for.
 const SHOWN_SCORES: usize = 8;

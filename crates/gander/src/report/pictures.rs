@@ -32,6 +32,19 @@ pub(super) fn embed(path: &Path) -> Option<String> {
     Some(address("image/jpeg", &shrink(picture)))
 }
 
+/// A picture at hand as a `data:` address, made smaller until it fits.
+pub(super) fn address_of(picture: &DynamicImage) -> String {
+    let mut bytes = Cursor::new(Vec::new());
+    // Writing into memory fails for no picture of this size.
+    if picture.width().max(picture.height()) <= MAX_SIDE_PX
+        && picture.write_to(&mut bytes, ImageFormat::Png).is_ok()
+        && bytes.get_ref().len() <= BYTES
+    {
+        return address("image/png", bytes.get_ref());
+    }
+    address("image/jpeg", &shrink(picture.clone()))
+}
+
 fn shrink(mut picture: DynamicImage) -> Vec<u8> {
     if picture.width().max(picture.height()) > MAX_SIDE_PX {
         picture = picture.resize(MAX_SIDE_PX, MAX_SIDE_PX, FilterType::CatmullRom);

@@ -1,0 +1,256 @@
+//! From what a user asks for to parted images, before anything is trained or written.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use gander_data::{Dataset, Labels, OpenOptions, Opened, Skipped};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision, RandomKey};
+
+use super::{
+    Amount, Differing, Measuring, Request, folder,
+    split::{Part, Split, SplitOptions, TrainingSet},
+};
+use crate::{
+    error::{Error, Result},
+    run::RunDirectory,
+    shipped::ShippedGenerator,
+    train::checkpoint,
+};
+
+/// Share that is held out where nobody says otherwise.
+const HOLDOUT: f64 = 0.2;
+/// Trials where each has labeled images of its own, and where they differ in seeds alone.
+const DRAWS: usize = 10;
+const SEEDS: usize = 5;
+/// A class is large enough for draws of a number of labels if it has so many times as many.
+const LARGE_ENOUGH: usize = 2;
+
+/// Parted images and what was asked for, before anything is trained or written.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) request: Request,
+    pub(super) split: Split,
+    /// The labeled images of each draw.
+    pub(super) draws: Vec<TrainingSet>,
+    pub(super) differing: Differing,
+    pub(super) trials: usize,
+    pub(super) dataset: String,
+    /// The generator that was asked for, and its name.
+    pub(super) given: Option<(ShippedGenerator, String)>,
+    pub(super) device: DeviceRef,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) started: Instant,
+}
+
+impl Plan {
+    /// Files that were left out of the data, with the reason.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// What is about to be done, in a line.
+    pub fn introduction(&self) -> String {
+        let real = self.draws[0].images();
+        let held_out = self.split.held_out();
+        let held_out = held_out.len(Part::Choosing) + held_out.len(Part::Measuring);
+        let trials = match (self.request.measuring, self.differing) {
+            (Measuring::Off, _) => String::from("nothing is measured"),
+            (_, Differing::Draws) => format!("{held_out} held out, {} draws", self.trials),
+            (_, Differing::Seeds) => format!("{held_out} held out, {} seeds", self.trials),
+        };
+        format!(
+            "growing {}: {} images of {} in {} classes, {trials}",
+            self.dataset,
+            real.len(),
+            real.shape(),
+            real.classes().len()
+        )
+    }
+
+    /// The parted images.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+}
+
+/// Opens and parts the images.
+///
+/// # Errors
+/// Those of [`gander_data::open`] and [`Split::new`]; [`Error::NothingToBalance`], [`Error::Occupied`],
+/// [`Error::UnfitRun`].
+pub fn plan(request: Request) -> Result<Plan> {
+    let started = Instant::now();
+    folder::check(&request.out, &request.data)?;
+    let precision = if Isa::detect().has_bf16() {
+        Precision::Bf16
+    } else {
+        Precision::F32
+    };
+    let device = Cpu::with_options(CpuOptions {
+        threads: request.threads,
+        precision,
+        ..CpuOptions::default()
+    })?;
+    let own = OpenOptions {
+        size: request.size,
+        labels: Labels::Require,
+        threads: request.threads,
+        ..OpenOptions::default()
+    };
+    let taken = request
+        .run
+        .as_deref()
+        .map(|run| Taken::read(run, &device))
+        .transpose()?;
+    let options = taken.as_ref().and_then(|taken| taken.options.clone()).unwrap_or(own);
+    let Opened {
+        train,
+        holdout,
+        skipped,
+        ..
+    } = gander_data::open(std::slice::from_ref(&request.data), &options)?;
+    let is_measured = request.measuring == Measuring::On;
+    if let Some(taken) = &taken {
+        taken.check(train.as_ref(), holdout.as_deref(), request.measuring)?;
+    }
+    let share = match (request.measuring, &taken) {
+        (Measuring::On, None) => request.holdout.unwrap_or(HOLDOUT),
+        _ => 0.0,
+    };
+    let split = Split::new(
+        train.as_ref(),
+        holdout.as_deref().filter(|_| is_measured),
+        SplitOptions {
+            share,
+            seed: request.seed,
+        },
+    )?;
+    let (differing, draws) = draws(&split, &request)?;
+    if request.amount == Amount::Balance {
+        check_balance(&draws[0])?;
+    }
+    let name = request.data.canonicalize().unwrap_or_else(|_| request.data.clone());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Plan {
+        split,
+        trials: if differing == Differing::Draws {
+            draws.len()
+        } else {
+            SEEDS
+        },
+        draws,
+        differing,
+        dataset: name.split('.').next().unwrap_or("data").to_owned(),
+        given: taken.map(|taken| (taken.generator, taken.name)),
+        device,
+        skipped,
+        started,
+        request,
+    })
+}
+
+/// Ten draws of the labeled images where there are enough to draw from, else all of them once.
+fn draws(split: &Split, request: &Request) -> Result<(Differing, Vec<TrainingSet>)> {
+    let training = split.training();
+    let Some(labeled) = request.labeled else {
+        return Ok((Differing::Seeds, vec![training.clone()]));
+    };
+    let draw = |draw: u64| {
+        let key = RandomKey::from_seed(request.seed).named("labeled").split(draw);
+        training.subset(labeled, key)
+    };
+    let fewest = training
+        .of_class()
+        .iter()
+        .map(Vec::len)
+        .filter(|&count| count > 0)
+        .min();
+    if request.measuring == Measuring::Off || fewest.unwrap_or(0) < LARGE_ENOUGH * labeled {
+        return Ok((Differing::Seeds, vec![draw(0)?]));
+    }
+    let all: Result<Vec<TrainingSet>> = (0..DRAWS as u64).map(draw).collect();
+    Ok((Differing::Draws, all?))
+}
+
+fn check_balance(training: &TrainingSet) -> Result<()> {
+    let counts = training.counts();
+    match (counts.iter().min(), counts.iter().max()) {
+        (Some(least), Some(most)) if least < most => Ok(()),
+        (_, most) => Err(Error::NothingToBalance {
+            each: most.copied().unwrap_or(0),
+        }),
+    }
+}
+
+/// A generator from elsewhere, and how its run read its images.
+struct Taken {
+    generator: ShippedGenerator,
+    name: String,
+    /// How the images were read and parted, and their fingerprint; a generator file alone does not know.
+    options: Option<OpenOptions>,
+    fingerprint: Option<String>,
+    path: PathBuf,
+}
+
+impl Taken {
+    fn read(path: &Path, device: &DeviceRef) -> Result<Self> {
+        let generator = ShippedGenerator::load(path, device)?;
+        let header = if path.is_dir() {
+            let newest = RunDirectory::open(path)?.checkpoints()?.pop();
+            newest.map(|entry| checkpoint::load_header(&entry.path)).transpose()?
+        } else {
+            None
+        };
+        let (options, fingerprint) = header
+            .map(|header| {
+                let options = OpenOptions {
+                    labels: Labels::Require,
+                    ..header.config.data.open
+                };
+                (options, header.data_fingerprint)
+            })
+            .unzip();
+        Ok(Self {
+            generator,
+            name: path.display().to_string(),
+            options,
+            fingerprint,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Refuses a generator that does not know the classes, or that may have seen what it would be measured on.
+    fn check(&self, train: &dyn Dataset, holdout: Option<&dyn Dataset>, measuring: Measuring) -> Result<()> {
+        let unfit = |reason: String| {
+            Err(Error::UnfitRun {
+                path: self.path.clone(),
+                reason,
+            })
+        };
+        let (header, images) = (&self.generator.header, self.generator.header.model.images());
+        if header.classes.is_empty() {
+            return unfit("it was trained without classes".into());
+        }
+        if header.classes != train.classes() {
+            return unfit(format!("its classes are {}", header.classes.join(", ")));
+        }
+        let shape = train.shape();
+        if (images.height_px, images.width_px, images.channels) != (shape.height_px, shape.width_px, shape.channels) {
+            return unfit(format!(
+                "it makes images of {}x{}x{}, the data has {shape}",
+                images.width_px, images.height_px, images.channels
+            ));
+        }
+        if measuring == Measuring::Off {
+            return Ok(());
+        }
+        match &self.fingerprint {
+            None => unfit("a generator file does not say which images it has seen".into()),
+            Some(seen) if *seen != train.fingerprint() => unfit("it has seen other images than these".into()),
+            Some(_) if holdout.is_none() => unfit("it has seen all images, none is left to measure on".into()),
+            Some(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! A plan, carried out: classifier, generator, filter, measurement, folder.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use gander_data::Dataset;
+
+use super::{
+    Amount, ClassSummary, Differing, Measured, Measuring, Plan, Progress, Summary,
+    classical::Augmentation,
+    classifier::{Order, ResNet, Synthetic},
+    copies::Copies,
+    filter::{Filter, Pool},
+    folder::{self, Folder, MANIFEST, REPORT},
+    gallery::Gallery,
+    generator::Training,
+    measure::{Setting, Trial},
+    schedule::{self, Costs, SHARES, Schedule},
+    split::{Answers, Part},
+    verdict::{self, Deciding},
+};
+use crate::{
+    error::{Error, Result},
+    report,
+    session::Length,
+    shipped::{self, ShippedGenerator},
+};
+
+/// What came of the labeled images of a draw.
+pub(super) struct Grown {
+    pub(super) augmentation: Augmentation,
+    /// What the classifier that filtered says of the held-out images, by [`PARTS`].
+    pub(super) answers: [Answers; 2],
+    pub(super) pool: Pool,
+}
+
+/// A classifier that filters, with what it says of the held-out images.
+struct Judge {
+    classifier: ResNet,
+    augmentation: Augmentation,
+    answers: [Answers; 2],
+}
+
+impl Judge {
+    fn grown(self, pool: Pool) -> Grown {
+        Grown {
+            augmentation: self.augmentation,
+            answers: self.answers,
+            pool,
+        }
+    }
+}
+
+/// What of the first draw goes into the folder.
+pub(super) struct First {
+    generator: ShippedGenerator,
+    source: String,
+    copies: Copies,
+    pub(super) schedule: Schedule,
+    /// Synthetic images of each class that are tried.
+    pub(super) amounts: Vec<Vec<usize>>,
+}
+
+/// The parts of the held-out images, in the order of answers.
+pub(super) const PARTS: [Part; 2] = [Part::Choosing, Part::Measuring];
+
+/// Trains, synthesizes, filters, measures and writes.
+///
+/// # Errors
+/// [`Error::Stopped`] if `stop` was set; nothing is written then. Those of training, reading and writing.
+pub fn run(mut plan: Plan, tell: &mut dyn FnMut(&Progress), stop: &AtomicBool) -> Result<Summary> {
+    let given = plan.given.take();
+    let mut work = Work {
+        plan: &plan,
+        tell,
+        stop,
+    };
+    let (grown, first) = work.grow(given)?;
+    let measured = work.measure(&grown, &first)?;
+    work.write(&grown[0].pool, &first, measured)
+}
+
+pub(super) struct Work<'a> {
+    pub(super) plan: &'a Plan,
+    tell: &'a mut dyn FnMut(&Progress),
+    stop: &'a AtomicBool,
+}
+
+impl Work<'_> {
+    /// Does a piece of work that tells how far it is and can be stopped.
+    pub(super) fn piece<T>(
+        &mut self,
+        doing: String,
+        work: impl FnOnce(&mut super::Tell<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut progress = Progress { doing, done: 0.0 };
+        let (tell, stop) = (&mut *self.tell, self.stop);
+        tell(&progress);
+        work(&mut |done| {
+            progress.done = done;
+            tell(&progress);
+            if stop.load(Ordering::Relaxed) {
+                Err(Error::Stopped)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Draw by draw a classifier, a generator, and the images that the one lets through of the other.
+    fn grow(&mut self, given: Option<(ShippedGenerator, String)>) -> Result<(Vec<Grown>, First)> {
+        let (plan, begun) = (self.plan, Instant::now());
+        let judge = self.judge(0)?;
+        let amounts = schedule::amounts(plan.request.amount, plan.request.measuring, &plan.draws[0].counts());
+        let schedule = Schedule::new(
+            &plan.request,
+            Costs {
+                trials: plan.trials,
+                is_drawn: plan.differing == Differing::Draws,
+                is_given: given.is_some(),
+                mixes: amounts.len() * SHARES.len(),
+                classifier_seconds: begun.elapsed().as_secs_f64(),
+                elapsed_seconds: plan.started.elapsed().as_secs_f64(),
+            },
+        );
+        let (generator, source) = match given {
+            Some(given) => given,
+            None => (self.train(0, schedule.length)?, shipped::FILE_NAME.to_owned()),
+        };
+        let copies = Copies::new(&plan.draws[0])?;
+        let pool = self.pool(0, &judge, (&generator, &copies), &amounts)?;
+        let mut all = vec![judge.grown(pool)];
+        for at in 1..plan.draws.len().min(schedule.trials) {
+            let (judge, generator) = (self.judge(at)?, self.train(at, schedule.length)?);
+            let copies = Copies::new(&plan.draws[at])?;
+            let pool = self.pool(at, &judge, (&generator, &copies), &amounts)?;
+            all.push(judge.grown(pool));
+        }
+        let first = First {
+            generator,
+            source,
+            copies,
+            schedule,
+            amounts,
+        };
+        Ok((all, first))
+    }
+
+    /// The classifier that filters the images of a draw, which is that of [`Setting::Classical`] too.
+    fn judge(&mut self, at: usize) -> Result<Judge> {
+        let (plan, real) = (self.plan, &self.plan.draws[at]);
+        let augmentation = Augmentation::for_images(real)?;
+        let trial = Trial {
+            real,
+            synthetic: &Synthetic::default(),
+            augmentation,
+            order: self.order(),
+            seed: self.seed(at),
+            images: plan.request.classifier_images,
+        };
+        let lesson = trial.lesson(Setting::Classical, &[], 0.0);
+        let classifier = self.piece(self.of_draw("classifier", at), |tell| {
+            ResNet::train(lesson, &plan.device, tell)
+        })?;
+        let held_out = plan.split.held_out();
+        let answers = [
+            held_out.ask(PARTS[0], &classifier)?,
+            held_out.ask(PARTS[1], &classifier)?,
+        ];
+        Ok(Judge {
+            classifier,
+            augmentation,
+            answers,
+        })
+    }
+
+    fn train(&mut self, at: usize, length: Length) -> Result<ShippedGenerator> {
+        let plan = self.plan;
+        let training = Training {
+            dataset: &plan.dataset,
+            length,
+            seed: self.seed(at),
+            device: &plan.device,
+        };
+        self.piece(self.of_draw("generator", at), |tell| {
+            training.run(&plan.draws[at], tell)
+        })
+    }
+
+    /// As many images of each class as the largest of the amounts, as far as they pass.
+    fn pool(
+        &mut self,
+        at: usize,
+        judge: &Judge,
+        (generator, copies): (&ShippedGenerator, &Copies),
+        amounts: &[Vec<usize>],
+    ) -> Result<Pool> {
+        let real = &self.plan.draws[at];
+        let most = |class: usize| amounts.iter().map(|amount| amount[class]).max().unwrap_or(0);
+        let wanted: Vec<usize> = (0..real.of_class().len()).map(most).collect();
+        let filter = Filter {
+            classifier: &judge.classifier,
+            copies,
+            shape: real.images().shape(),
+        };
+        self.piece(self.of_draw("images", at), |tell| filter.fill(generator, &wanted, tell))
+    }
+
+    fn of_draw(&self, doing: &str, at: usize) -> String {
+        match self.plan.draws.len() {
+            1 => doing.to_owned(),
+            _ => format!("{doing}, draw {}", at + 1),
+        }
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.plan.request.amount {
+            Amount::Balance => Order::Evenly,
+            _ => Order::ByFrequency,
+        }
+    }
+
+    /// Which number decides: of classes that are filled up, each counts alike.
+    pub(super) fn deciding(&self) -> Deciding {
+        match self.plan.request.amount {
+            Amount::Balance => Deciding::MeanRecall,
+            _ => Deciding::Accuracy,
+        }
+    }
+
+    pub(super) fn seed(&self, trial: usize) -> u64 {
+        self.plan.request.seed.wrapping_add(trial as u64)
+    }
+
+    /// Images, manifest, generator and report.
+    fn write(&mut self, pool: &Pool, first: &First, measured: Option<Measured>) -> Result<Summary> {
+        let (plan, request) = (self.plan, &self.plan.request);
+        let real = &plan.draws[0];
+        let counts = real.counts();
+        let wanted = match (&measured, request.amount) {
+            (Some(measured), Amount::ForEachReal) => {
+                let is_best = |amount: &&Vec<usize>| ratio_of(&pool.available(amount), &counts) == measured.mix.ratio;
+                first.amounts.iter().find(is_best).unwrap_or(&first.amounts[0]).clone()
+            }
+            _ => first.amounts[0].clone(),
+        };
+        let images = real.images();
+        let folder = Folder {
+            path: &request.out,
+            inner: folder::inner(&request.data),
+            classes: images.classes(),
+            shape: images.shape(),
+        };
+        folder::make(&request.out)?;
+        let written = self.piece("writing".into(), |_| folder.write(pool, &wanted, &first.source))?;
+        if request.run.is_none() {
+            first.generator.save(&request.out.join(shipped::FILE_NAME))?;
+        }
+        let class = |class: usize| ClassSummary {
+            class: images.classes()[class].clone(),
+            real: counts[class],
+            wanted: wanted[class],
+            written: written[class],
+            filter: pool.counts[class],
+        };
+        let made: u64 = pool.counts.iter().map(|counts| counts.made).sum();
+        let (is_use, verdict) = match &measured {
+            None if written.iter().all(|&count| count == 0) => {
+                let sentence = format!("Do not use this generator: none of {made} images passed the filter.");
+                (Some(false), sentence)
+            }
+            measured => self.verdict(measured.as_ref()),
+        };
+        let summary = Summary {
+            version: 1,
+            verdict,
+            is_use,
+            directory: request.out.clone(),
+            manifest: request.out.join(MANIFEST),
+            report: request.out.join(REPORT),
+            classes: (0..counts.len())
+                .filter(|&class| counts[class] > 0)
+                .map(class)
+                .collect(),
+            num_training: images.len(),
+            num_held_out: PARTS.iter().map(|&part| plan.split.held_out().len(part)).sum(),
+            generator_kimg: first.generator.header.images_seen as f64 / 1000.0,
+            conflicts: plan.split.conflicts().to_vec(),
+            measured,
+            seconds: plan.started.elapsed().as_secs_f64(),
+            seed: request.seed,
+        };
+        report::write_synthesis(&summary, &Gallery::new(real, pool, &first.copies)?)?;
+        Ok(summary)
+    }
+
+    fn verdict(&self, measured: Option<&Measured>) -> (Option<bool>, String) {
+        let Some(measured) = measured else {
+            let why = match self.plan.request.measuring {
+                Measuring::Off => "nothing was held out to measure on",
+                Measuring::On => "there was not enough time: allow more minutes",
+            };
+            return (
+                None,
+                format!("Not measured, {why}; whether the images help is not known."),
+            );
+        };
+        let both = measured
+            .differences
+            .iter()
+            .find(|difference| (difference.of, difference.over) == (Setting::Both, Setting::Classical));
+        both.map_or((None, String::new()), |both| {
+            let verdict = verdict::verdict(self.deciding(), &measured.settings, both, measured.mix);
+            (Some(verdict.is_use), verdict.sentence)
+        })
+    }
+}
+
+/// Synthetic images for each real one.
+pub(super) fn ratio_of(amount: &[usize], counts: &[usize]) -> f64 {
+    amount.iter().sum::<usize>() as f64 / counts.iter().sum::<usize>().max(1) as f64
+}

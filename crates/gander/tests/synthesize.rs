@@ -1,0 +1,188 @@
+//! Growing a dataset from the images on disk to the folder that is left.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+use gander::{
+    Error, images,
+    session::Length,
+    synthesize::{self, Amount, Differing, Measuring, Request, Summary},
+};
+use gander_data::{Dataset, Pottery, PotteryConfig, pottery::PictureSize};
+
+/// Names as users have them.
+const CLASSES: [&str; 5] = ["red wine", "白酒", "crème brûlée", "d", "e"];
+
+fn pots(seed: u64) -> Pottery {
+    Pottery::new(PotteryConfig {
+        size: PictureSize::square(16),
+        len: 60,
+        seed,
+        ..PotteryConfig::default()
+    })
+    .unwrap()
+}
+
+/// Writes so many pots of each class below a folder.
+fn write_pots(folder: &Path, seed: u64, per_class: [usize; 5]) {
+    let pots = pots(seed);
+    let mut pixels = vec![0; pots.shape().bytes()];
+    let mut counts = [0; 5];
+    for index in 0..pots.len() {
+        let class = pots.label(index).unwrap() as usize;
+        if counts[class] < per_class[class] {
+            counts[class] += 1;
+            pots.read(index, &mut pixels).unwrap();
+            let folder = folder.join(CLASSES[class]);
+            fs::create_dir_all(&folder).unwrap();
+            let picture = images::picture(&pixels, 16, 16, 3).unwrap();
+            images::write_png(&folder.join(format!("{seed}-{index}.png")), &picture).unwrap();
+        }
+    }
+    assert_eq!(counts, per_class);
+}
+
+fn request(data: &Path, out: PathBuf) -> Request {
+    Request {
+        data: data.to_owned(),
+        out,
+        amount: Amount::PerClass(3),
+        length: Length::Kimg(0.064),
+        run: None,
+        labeled: None,
+        holdout: None,
+        size: None,
+        measuring: Measuring::On,
+        classifier_images: Some(480),
+        seed: 1,
+        threads: 2,
+    }
+}
+
+fn grow(request: Request) -> Result<Summary, Error> {
+    synthesize::run(synthesize::plan(request)?, &mut |_| {}, &AtomicBool::new(false))
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Whatever stands in the held-out part, the generator, the images and their scores are the same.
+///
+/// Of two classes, one gets even odds or more of any image: some images of even a generator of two steps pass.
+#[test]
+fn nothing_that_is_held_out_leaks() {
+    let place = tempfile::tempdir().unwrap();
+    let grown = [7, 8].map(|seed| {
+        let data = place.path().join(format!("{seed}/data"));
+        write_pots(&data.join("train"), 0, [6, 6, 0, 0, 0]);
+        write_pots(&data.join("test"), seed, [4, 4, 0, 0, 0]);
+        // Some held-out images are training images too: they must not count.
+        write_pots(&data.join("test"), 0, [1, 1, 0, 0, 0]);
+        let out = place.path().join(format!("out{seed}"));
+        let summary = grow(request(&data, out.clone())).unwrap();
+        assert_eq!(summary.num_held_out, 8);
+        (summary, files(&out))
+    });
+    let [(summary, mut files), (other, mut others)] = grown;
+    let written: usize = summary.classes.iter().map(|class| class.written).sum();
+    assert!(written > 0, "{}", summary.verdict);
+    let measured = summary.measured.unwrap();
+    assert_eq!((measured.trials, measured.trials_differ_in), (5, Differing::Seeds));
+    assert_ne!(
+        serde_json::to_string(&measured).unwrap(),
+        serde_json::to_string(&other.measured.unwrap()).unwrap(),
+        "other images are measured on"
+    );
+    for files in [&mut files, &mut others] {
+        files.remove(Path::new(synthesize::REPORT)).unwrap();
+    }
+    assert!(files == others, "{:?}", files.keys());
+
+    let manifest = String::from_utf8(files[Path::new(synthesize::MANIFEST)].clone()).unwrap();
+    assert_eq!(manifest.lines().count(), written);
+    for line in manifest.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let file = PathBuf::from(line["file"].as_str().unwrap());
+        assert!(
+            file.starts_with(Path::new("train").join(line["class"].as_str().unwrap())),
+            "{file:?}"
+        );
+        assert!(files.contains_key(&file) && line["seed"].is_u64() && line["confidence"].is_f64());
+    }
+}
+
+#[test]
+fn rare_classes_are_filled_up() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    write_pots(&data, 0, [10, 10, 5, 10, 10]);
+    let balance = Request {
+        amount: Amount::Balance,
+        ..request(&data, place.path().join("out"))
+    };
+    let summary = grow(balance).unwrap();
+    let wanted: Vec<usize> = summary.classes.iter().map(|class| class.wanted).collect();
+    let rare = CLASSES.iter().position(|name| summary.classes[0].class == *name);
+    assert!(
+        rare.is_some() && wanted.iter().filter(|&&wanted| wanted == 4).count() == 1,
+        "{wanted:?}"
+    );
+    assert_eq!(
+        wanted.iter().sum::<usize>(),
+        4,
+        "eight real images to learn from, four of the rare class"
+    );
+    let decided_by = summary.measured.map_or("mean recall", |measured| measured.decided_by);
+    assert_eq!(decided_by, "mean recall");
+}
+
+#[test]
+fn few_labels_of_many_are_drawn_anew_for_each_trial() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    write_pots(&data.join("train"), 0, [9; 5]);
+    write_pots(&data.join("test"), 1, [3; 5]);
+    let drawn = Request {
+        labeled: Some(4),
+        ..request(&data, place.path().join("out"))
+    };
+    let summary = grow(drawn).unwrap();
+    assert_eq!(summary.num_training, 20);
+    if let Some(measured) = &summary.measured {
+        assert_eq!((measured.trials, measured.trials_differ_in), (10, Differing::Draws));
+        assert_eq!(measured.settings.len(), 4);
+    }
+    let gain = summary.measured.map(|measured| measured.differences[0].accuracy.low);
+    assert_eq!(summary.is_use, Some(gain.is_some_and(|low| low > 0.0)));
+}
+
+#[test]
+fn a_request_to_stop_leaves_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    write_pots(&data, 0, [6; 5]);
+    let out = place.path().join("out");
+    let plan = synthesize::plan(request(&data, out.clone())).unwrap();
+    let stopped = synthesize::run(plan, &mut |_| {}, &AtomicBool::new(true));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    assert!(!out.exists());
+}
