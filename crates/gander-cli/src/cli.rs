@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    commands::{bench, completions, data, eval, inspect, sample, train},
+    commands::{bench, completions, data, eval, inspect, sample, synthesize, train},
     failure,
     screen::Screen,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Cli {
 enum Verb {
     Train(Box<train::Arguments>),
     Sample(sample::Arguments),
+    Synthesize(Box<synthesize::Arguments>),
     Eval(Box<eval::Arguments>),
     Data(data::Arguments),
     Inspect(inspect::Arguments),
@@ -63,6 +64,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.verb {
         Verb::Train(arguments) => train::run(*arguments, &screen),
         Verb::Sample(arguments) => sample::run(&arguments, &screen),
+        Verb::Synthesize(arguments) => synthesize::run(*arguments, &screen),
         Verb::Eval(arguments) => eval::run(&arguments, &screen),
         Verb::Data(arguments) => data::run(arguments, &screen),
         Verb::Inspect(arguments) => inspect::run(&arguments),

@@ -6,4 +6,5 @@ pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod sample;
+pub(crate) mod synthesize;
 pub(crate) mod train;

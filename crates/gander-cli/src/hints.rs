@@ -100,6 +100,18 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         Error::NonFiniteFeatures { .. } | Error::NoEigenvalues { .. } => {
             "the weights of the generator or of the feature space are damaged: try --features pixels".into()
         }
+        Error::OneClass { .. } => {
+            "put the images of each class in a folder of its own: two classes at least, such as parts/good and parts/bad"
+                .into()
+        }
+        Error::SmallClass { .. } => "add images of that class, or take its folder out".into(),
+        Error::NothingToBalance { .. } => "all classes are as large as each other: pass --per-class N instead".into(),
+        Error::Occupied { .. } => "name a folder that is not there yet, outside the data".into(),
+        Error::UnfitRun { .. } => {
+            "train with `gander train DATA --labels --holdout 20%` and name its run directory; --no-measure takes any \
+             generator of these classes; without --run one is trained"
+                .into()
+        }
         Error::InvalidConfig { .. } => {
             "config.toml in any run directory shows the settings, and `gander train --help` the options".into()
         }

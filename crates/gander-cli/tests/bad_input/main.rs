@@ -6,6 +6,7 @@ mod disk;
 mod files;
 mod settings;
 mod spoil;
+mod synthesize;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,99 @@
+//! Labeled sets that cannot be grown, and folders that images cannot be written to.
+
+use std::fs;
+
+use crate::{Place, TINY, contents, finished_run, spoil};
+
+/// So many different pictures of a class.
+fn class(place: &Place, name: &str, numbers: std::ops::Range<u8>) {
+    for number in numbers {
+        place.write(&format!("{name}/{number:02}.png"), spoil::png(number));
+    }
+}
+
+fn refuses(place: &Place, more: &[&str]) -> String {
+    place.refuses(&[&["synthesize", "parts", "--out", "more"], more].concat())
+}
+
+#[test]
+fn one_class() {
+    let place = Place::new();
+    class(&place, "parts/good", 0..9);
+    let said = refuses(&place, &[]);
+    assert!(said.contains("no labels in parts"), "{said}");
+}
+
+#[test]
+fn a_class_with_one_image() {
+    let place = Place::new();
+    class(&place, "parts/good one", 0..9);
+    class(&place, "parts/не годен", 20..21);
+    let said = refuses(&place, &[]);
+    assert!(said.contains("не годен") && said.contains("4 at least: 1"), "{said}");
+}
+
+#[test]
+fn nothing_to_balance() {
+    let place = Place::new();
+    class(&place, "parts/a", 0..10);
+    class(&place, "parts/b", 20..30);
+    let said = refuses(&place, &["--balance"]);
+    assert!(said.contains("nothing to balance"), "{said}");
+    place.misunderstands(&["synthesize", "parts", "--out", "more", "--balance", "--per-class", "3"]);
+    place.misunderstands(&["synthesize", "parts", "--out", "more", "--labeled", "1"]);
+}
+
+#[test]
+fn labels_that_disagree_between_duplicates_are_told_and_nothing_else_is_lost() {
+    let place = Place::new();
+    class(&place, "parts/good one", 0..10);
+    class(&place, "parts/не годен", 9..20);
+    let before = contents(&place.path("parts"));
+    let short = ["--no-measure", "--kimg", "0.032", "--per-class", "1", "--json"];
+    let output = place.gander(&[&["synthesize", "parts", "--out", "more"], short.as_slice()].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("2 identical images stand in good one and не годен: left out"),
+        "{said}"
+    );
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["num_training"], &told["use"]),
+        (&19.into(), &serde_json::Value::Null)
+    );
+    assert!(told["verdict"].as_str().unwrap().starts_with("Not measured"));
+    assert!(place.path("more/не годен").is_dir() && place.path("more/good one").is_dir());
+    for file in ["manifest.jsonl", "report.html", "generator.safetensors"] {
+        assert!(place.path("more").join(file).is_file(), "{file}");
+    }
+    assert_eq!(contents(&place.path("parts")), before);
+}
+
+#[test]
+fn folders_that_are_in_use() {
+    let place = Place::new();
+    class(&place, "parts/a", 0..10);
+    class(&place, "parts/b", 20..30);
+    place.write("more/letter.txt", "mine");
+    assert!(refuses(&place, &[]).contains("it is not empty"));
+    let said = place.refuses(&["synthesize", "parts", "--out", "parts/more"]);
+    assert!(said.contains("it lies in the data"), "{said}");
+    assert_eq!(fs::read(place.path("more/letter.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn runs_that_do_not_serve() {
+    let place = Place::new();
+    class(&place, "parts/a", 0..10);
+    class(&place, "parts/b", 20..30);
+    let run = finished_run();
+    let said = refuses(&place, &["--run", run.to_str().unwrap()]);
+    assert!(said.contains("its classes are"), "{said}");
+    refuses(&place, &["--run", "absent"]);
+
+    let trained = place.gander(&[&["train", "parts", "--labels"], TINY.as_slice()].concat());
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let said = refuses(&place, &["--run", "runs/00001-parts"]);
+    assert!(said.contains("none is left to measure on"), "{said}");
+}
