@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use gander_data::{Dataset, ImageShape};
-use gander_tensor::{DeviceRef, Precision, RandomKey, Tensor, concat};
+use gander_tensor::{DeviceRef, Precision, RandomKey};
 
 use super::{Tell, split::TrainingSet};
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
     shipped::{GeneratorHeader, ShippedGenerator},
     train::{
         Budget, RunConfig, TrainState, Trainer,
-        config::{DataConfig, DeviceConfig, TrainingConfig},
+        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
         defaults,
-        schedule::Ramp,
+        schedule::{Probability, Ramp},
         state::PlanCorrection,
         steps::Scalars,
         trainer::Observer,
@@ -67,8 +67,8 @@ impl Training<'_> {
     /// Trains on the images: first without their classes, then with them.
     ///
     /// A generator that is told the classes of few images from the start makes one image of each, whatever its latents
-    /// (Shahbazi et al. 2022, <https://arxiv.org/abs/2201.06578>): so it was with 50 a class. One that first learned all
-    /// classes as one kind has found what differs within them.
+    /// (Shahbazi et al. 2022, <https://arxiv.org/abs/2201.06578>): so it was with 50 a class and a class vector beside the
+    /// latents. One that first learned all classes as one kind has found what differs within them.
     pub(super) fn run(self, images: &TrainingSet, tell: &mut Tell<'_>) -> Result<ShippedGenerator> {
         let data = images.images();
         let first = part_of(self.length, TOGETHER);
@@ -125,6 +125,7 @@ impl Training<'_> {
             },
             model,
             training,
+            evaluation: EvaluationConfig::default(),
             device: DeviceConfig {
                 threads: self.device.threads(),
                 precision: Precision::F32,
@@ -156,21 +157,12 @@ fn part_of(length: Length, share: f64) -> Length {
     }
 }
 
-/// Copies every tensor that both have. Where one takes more inputs now, the new ones count for nothing at first.
+/// Copies every tensor that both have; what a class adds begins at nothing.
 fn begin_from(state: &TrainState, before: &TrainState) -> Result<()> {
     for ((_, parameters), (_, before)) in state.contest.tensors().iter().zip(before.contest.tensors()) {
         for parameter in parameters.iter() {
-            let Some(known) = before.get(parameter.name()).map(|known| known.get().detach()) else {
-                continue;
-            };
-            let (rows, wanted) = (known.side(0), parameter.get().shape().clone());
-            if *known.shape() == wanted {
-                parameter.set(&known.add_scalar(0.0)?)?;
-            } else if known.shape()[1..] == wanted[1..] && rows < wanted[0] {
-                let mut rest = wanted.to_vec();
-                rest[0] -= rows;
-                let rest = Tensor::zeros(rest, known.device())?;
-                parameter.set(&concat(&[&known, &rest], 0)?)?;
+            if let Some(known) = before.get(parameter.name()) {
+                parameter.set(&known.get().detach().add_scalar(0.0)?)?;
             }
         }
     }
@@ -203,6 +195,6 @@ fn settings(shape: ImageShape, num_classes: usize, length: Length) -> Result<(Mo
     training.burn_in_kimg = training.total_kimg;
     training.batch = BATCH;
     training.learning_rate = LEARNING_RATE;
-    training.augment_p = Ramp::constant(1.0);
+    training.augment_p = Probability::constant(1.0);
     Ok((choice.model, training))
 }
