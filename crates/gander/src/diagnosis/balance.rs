@@ -1,6 +1,6 @@
 //! Is the contest fair? A discriminator that always knows, or never, teaches the generator nothing.
 
-use super::{Finding, Vitals, recent};
+use super::{Finding, Vitals, lasting_low};
 use crate::{events::Severity, losses::Loss};
 
 /// Share of the loss of guessing below which the discriminator has won.
@@ -76,7 +76,7 @@ pub fn judgement(loss: Loss, real: &[f64], fake: &[f64]) -> Judgement {
 
 /// Saturation: the discriminator's loss is below [`WON`] of what guessing costs. A Wasserstein critic cannot win.
 pub fn wins(loss: Loss, history: &[Vitals]) -> Option<Finding> {
-    let share = recent(history, |vitals| vitals.discriminator_loss)? / of_guessing(loss)?;
+    let share = lasting_low(history, |vitals| vitals.discriminator_loss)? / of_guessing(loss)?;
     (share < WON).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(
@@ -89,7 +89,7 @@ pub fn wins(loss: Loss, history: &[Vitals]) -> Option<Finding> {
 
 /// The discriminator tells real from fake images no better than a coin: [`LOST`].
 pub fn loses(history: &[Vitals]) -> Option<Finding> {
-    let accuracy = recent(history, |vitals| vitals.accuracy)?;
+    let accuracy = lasting_low(history, |vitals| vitals.accuracy)?;
     (accuracy < LOST).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(

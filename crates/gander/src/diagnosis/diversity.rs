@@ -1,6 +1,6 @@
 //! Are the fakes as unlike each other as real images are?
 
-use super::{Finding, Vitals, recent};
+use super::{Finding, Vitals, lasting_low};
 use crate::{events::Severity, metrics::Features};
 
 /// Share of the reals' spread below which fakes have collapsed: [`THIN`] warns, below [`COLLAPSED`] little is left.
@@ -72,8 +72,8 @@ impl Diversity {
 
 /// Mode collapse: fakes spread less than [`THIN`], or each has a twin: [`REPEATED`].
 pub fn collapses(history: &[Vitals]) -> Option<Finding> {
-    let spread = recent(history, |vitals| vitals.fake_spread);
-    let nearest = recent(history, |vitals| vitals.fake_nearest);
+    let spread = lasting_low(history, |vitals| vitals.fake_spread);
+    let nearest = lasting_low(history, |vitals| vitals.fake_nearest);
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     if let Some(spread) = spread.filter(|&spread| spread < THIN) {
         return Some(Finding {

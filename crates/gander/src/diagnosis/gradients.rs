@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use gander_nn::{Parameters, optim::Adam};
 use gander_tensor::Tensor;
 
-use super::{Finding, Vitals, median, recent, settled};
+use super::{Finding, Vitals, lasting_high, median, recent, settled};
 use crate::{error::Result, events::Severity};
 
 /// How many times its usual size a gradient is when it explodes.
@@ -129,7 +129,7 @@ fn multiples(history: &[Vitals]) -> Vec<(&'static str, f64)> {
         if all.len() < USUAL {
             return None;
         }
-        let now = recent(history, of)?;
+        let (now, _) = recent(history, of)?;
         let usual = median(&mut all);
         (usual > 0.0).then_some((name, now / usual))
     };
@@ -164,7 +164,7 @@ pub fn vanish(history: &[Vitals]) -> Option<Finding> {
 
 /// A network's steps are larger than [`LEAP`] of its weights.
 pub fn leap(history: &[Vitals]) -> Option<Finding> {
-    let share = recent(history, |vitals| vitals.step_share)?;
+    let share = lasting_high(history, |vitals| vitals.step_share)?;
     (share > LEAP).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(
@@ -178,7 +178,7 @@ pub fn leap(history: &[Vitals]) -> Option<Finding> {
 
 /// No gradient reaches more than [`DEAD`] of some layer's channels.
 pub fn die(history: &[Vitals]) -> Option<Finding> {
-    let share = recent(history, |vitals| vitals.dead_channels)?;
+    let share = lasting_high(history, |vitals| vitals.dead_channels)?;
     (share > DEAD).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(

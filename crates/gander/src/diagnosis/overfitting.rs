@@ -1,6 +1,6 @@
 //! Does the discriminator know the images, or what they have in common?
 
-use super::{Finding, Vitals, recent};
+use super::{Finding, Vitals, lasting_high};
 use crate::events::Severity;
 
 /// Overfitting from which the discriminator counts as learning by heart: held-out images look as much like fakes as like
@@ -30,7 +30,7 @@ pub fn overfitting(training: &[f64], held_out: &[f64], fakes: &[f64]) -> Option<
 
 /// Held-out images look like fakes to the discriminator: [`BY_HEART`].
 pub fn learns_by_heart(history: &[Vitals]) -> Option<Finding> {
-    let share = recent(history, |vitals| vitals.overfitting)?;
+    let share = lasting_high(history, |vitals| vitals.overfitting)?;
     (share > BY_HEART).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(
