@@ -23,6 +23,7 @@ pub mod sheet;
 mod source;
 mod streamed;
 pub mod transforms;
+mod two;
 
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, ImageShape, label_counts};
@@ -36,3 +37,4 @@ pub use pottery::{Pottery, PotteryConfig};
 pub use remembered::Remembered;
 pub use sampler::{Draw, Sampler};
 pub use sheet::sheet;
+pub use two::{open_collections, open_pairs};

@@ -18,7 +18,7 @@ use crate::options::{OpenOptions, Size};
 use crate::parallel;
 use crate::scan::{Item, Scan, scan};
 use crate::source::{Place, Split};
-use crate::streamed::{Pipeline, Streamed};
+use crate::streamed::{Part, Pipeline, Streamed};
 use crate::transforms::Fit;
 
 /// A step of opening a set.
@@ -170,7 +170,9 @@ pub fn open_with_progress(
     options.validate()?;
     let scanned = scan(sources, options, progress)?;
     require_images(sources, options, &scanned, scanned.items.len())?;
-    build(sources, options, scanned, progress)
+    let pipeline = pipeline(&scanned.items, options);
+    let is_held = held_out(&scanned, options);
+    build(sources, options, (scanned, is_held), pipeline, progress)
 }
 
 pub(crate) fn require_images(sources: &[PathBuf], options: &OpenOptions, scan: &Scan, usable: usize) -> Result<()> {
@@ -186,23 +188,22 @@ pub(crate) fn require_images(sources: &[PathBuf], options: &OpenOptions, scan: &
     })
 }
 
-/// Chooses a shape and makes the sets of what a scan found.
-fn build(
+/// Makes the sets of what a scan found, given which of it is held out.
+pub(crate) fn build(
     sources: &[PathBuf],
     options: &OpenOptions,
-    mut scan: Scan,
+    (mut scan, is_held): (Scan, Vec<bool>),
+    pipeline: Pipeline,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Opened> {
-    let pipeline = pipeline(&scan.items, options);
     let shape = pipeline.fit.shape;
     let mut summary = summarize(&scan, shape);
-    let is_held = held_out(&scan, options);
     let mut held = is_held.iter();
     let items = std::mem::take(&mut scan.items);
     let (held, train): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|_| held.next() == Some(&true));
     let total = (train.len() + held.len()) as u64 * shape.bytes() as u64;
     // Rows of an array in the set's own shape are in memory already.
-    let is_ready = |item: &Item| matches!(&item.entry.place, Place::Row { array, .. } if array.shape == shape);
+    let is_ready = |item: &Item| matches!(&item.entry.place, Place::Row { array, .. } if array.shape == shape && pipeline.part == Part::Whole);
     let is_ready = train.iter().chain(&held).all(is_ready);
     let is_cached = total <= options.cache_bytes && !is_ready;
     let counter = Counter::new(Stage::Decode, train.len() + held.len(), progress);
@@ -254,7 +255,11 @@ pub(crate) fn pipeline(items: &[Item], options: &OpenOptions) -> Pipeline {
         filter: options.filter,
         background: options.background(),
     };
-    let mut pipeline = Pipeline { limits, fit };
+    let mut pipeline = Pipeline {
+        limits,
+        fit,
+        part: Part::Whole,
+    };
     pipeline.fit.shape.channels = options
         .channels
         .unwrap_or_else(|| choose::channels(items, &pipeline, options))
@@ -378,10 +383,14 @@ fn fingerprint(items: &[Item], pipeline: &Pipeline) -> String {
             filter,
             background,
         },
+        part,
         ..
     } = pipeline;
     let mut hash = Xxh3::new();
     hash.update(format!("gander-data 1 {shape} {crop:?} {filter:?} {background:?}").as_bytes());
+    if *part != Part::Whole {
+        hash.update(format!("{part:?}").as_bytes());
+    }
     for item in items {
         hash.update(&(item.entry.name.len() as u64).to_le_bytes());
         hash.update(item.entry.name.as_bytes());

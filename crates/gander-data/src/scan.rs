@@ -16,7 +16,7 @@ use crate::source::{self, Entry, Place, Split};
 const PREFIX_BYTES: u64 = 64 << 10;
 
 /// An image whose header is fine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) entry: Entry,
     pub(crate) header: Header,

@@ -27,7 +27,7 @@ pub(crate) enum Split {
 }
 
 /// Something that should be an image.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// Path inside the source with `/`, the same in a folder and an archive of it.
     pub(crate) name: String,
@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 }
 
 /// Where the bytes are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Place {
     File(PathBuf),
     Zip { archive: Arc<ZipSource>, index: usize },

@@ -14,6 +14,37 @@ use crate::transforms::Fit;
 pub(crate) struct Pipeline {
     pub(crate) limits: MediaLimits,
     pub(crate) fit: Fit,
+    pub(crate) part: Part,
+}
+
+/// Which part of a picture is the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    LeftHalf,
+    RightHalf,
+}
+
+impl Part {
+    fn cut(self, picture: Picture) -> Picture {
+        let half = picture.width_px / 2;
+        let columns = match self {
+            Self::Whole => return picture,
+            Self::LeftHalf => 0..half,
+            Self::RightHalf => half..2 * half,
+        };
+        let channels = picture.channels;
+        let rows = picture.pixels.chunks_exact((picture.width_px * channels).max(1));
+        let pixels = rows
+            .flat_map(|row| &row[columns.start * channels..columns.end * channels])
+            .copied()
+            .collect();
+        Picture {
+            width_px: half,
+            pixels,
+            ..picture
+        }
+    }
 }
 
 impl Pipeline {
@@ -28,12 +59,14 @@ impl Pipeline {
             }),
             _ => decode(&entry.read_all()?, self.limits),
         }
+        .map(|picture| self.part.cut(picture))
     }
 
     /// Decodes an entry in the set's shape.
     pub(crate) fn write(&self, entry: &Entry, pixels: &mut [u8]) -> Result<(), String> {
         if let Place::Row { array, row } = &entry.place
             && array.shape == self.fit.shape
+            && self.part == Part::Whole
         {
             pixels.copy_from_slice(array.row(*row));
             return Ok(());

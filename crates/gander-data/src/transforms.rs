@@ -144,6 +144,21 @@ fn over(color: u8, under: u8, alpha: u8) -> u8 {
     ((u32::from(color) * alpha + u32::from(under) * (255 - alpha) + 127) / 255) as u8
 }
 
+/// A picture with these channels (1, 3 or 4); alpha is laid on `background` unless they have it too.
+pub fn to_channels(picture: &Picture, channels: usize, background: [u8; 3]) -> Picture {
+    let whole = Window {
+        left: 0,
+        top: 0,
+        size: picture.size(),
+    };
+    Picture {
+        width_px: picture.width_px,
+        height_px: picture.height_px,
+        channels,
+        pixels: convert(picture, whole, channels, background).into_owned(),
+    }
+}
+
 /// A window of a picture with the wanted channels; alpha is laid on `background` unless the target keeps it.
 fn convert(picture: &Picture, window: Window, channels: usize, background: [u8; 3]) -> Cow<'_, [u8]> {
     let from = picture.channels;
