@@ -8,6 +8,7 @@
 //! | `precision`, `recall`, `density`, `coverage` | [`neighbors`] | higher | prdc 0.2 |
 //! | `swd` | [`sliced`] | lower | Karras et al. 2018 |
 //! | copies | [`memorization`] | lower | Carlini et al. 2023 |
+//! | `l1`; `psnr`, `ssim`, of pairs | [`pairs`] | lower; higher | scikit-image 0.26 |
 //! | modes, divergence | [`modes`] | | Srivastava et al. 2017, Lin et al. 2018 |
 //!
 //! A score's name says how many fakes it saw and through whose eyes: [`score_name`]. What turns images into features is in
@@ -21,6 +22,7 @@ mod matrix;
 pub mod memorization;
 pub mod modes;
 pub mod neighbors;
+pub mod pairs;
 pub mod resampling;
 pub mod sliced;
 
@@ -29,6 +31,7 @@ pub use inception_score::inception_score;
 pub use judge::{Better, Judge, JudgeOptions, Judging, Score, ScoreKind};
 pub use kernel::{KernelOptions, kernel_distance};
 pub use neighbors::{NeighborScores, neighbor_scores};
+pub use pairs::{Pair, PairScores};
 pub use resampling::{Interval, Resampling};
 pub use sliced::{SlicedOptions, SlicedSet, sliced_distance};
 

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use gander::metrics::{
-    Features, Statistics, frechet_distance, inception_score, kernel::kernel_distance_of, neighbor_scores,
+    Features, Statistics, frechet_distance, inception_score,
+    kernel::kernel_distance_of,
+    neighbor_scores,
+    pairs::{Pair, signal_to_noise, structural_similarity},
 };
 use gander_formats::safetensors::{self, SafeTensors};
 use gander_tensor::{Cpu, RandomKey, Tensor};
@@ -102,5 +105,24 @@ fn normal_sets_score_as_known() {
     let got = [scores.precision, scores.recall, scores.density, scores.coverage];
     for (got, expected) in got.into_iter().zip(expected) {
         assert!((got - expected).abs() < tolerance, "{scores:?}, expected {expected}");
+    }
+}
+
+/// `tests/golden/pairs.py`: scikit-image.
+#[test]
+fn scores_of_pairs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pairs.safetensors");
+    let file = safetensors::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for name in ["color", "grey"] {
+        let view = |part: &str| file.tensor(&format!("{name}.{part}")).expect(name);
+        let (made, truth, scores) = (view("made"), view("truth"), view("scores").to_f32().expect(name));
+        let pair = Pair {
+            made: made.bytes,
+            truth: truth.bytes,
+            width_px: made.shape[1],
+            channels: made.shape[2],
+        };
+        assert_close("psnr", signal_to_noise(pair).expect(name), scores[0]);
+        assert_close("ssim", structural_similarity(pair).expect(name), scores[1]);
     }
 }
