@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    commands::{bench, completions, data, eval, inspect, sample, synthesize, train},
+    commands::{bench, completions, data, eval, inspect, sample, synthesize, train, translate},
     failure,
     screen::Screen,
 };
@@ -40,6 +40,7 @@ enum Verb {
     Train(Box<train::Arguments>),
     Sample(sample::Arguments),
     Synthesize(Box<synthesize::Arguments>),
+    Translate(translate::Arguments),
     Eval(Box<eval::Arguments>),
     Data(data::Arguments),
     Inspect(inspect::Arguments),
@@ -65,6 +66,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Train(arguments) => train::run(*arguments, &screen),
         Verb::Sample(arguments) => sample::run(&arguments, &screen),
         Verb::Synthesize(arguments) => synthesize::run(*arguments, &screen),
+        Verb::Translate(arguments) => translate::run(&arguments, &screen),
         Verb::Eval(arguments) => eval::run(&arguments, &screen),
         Verb::Data(arguments) => data::run(arguments, &screen),
         Verb::Inspect(arguments) => inspect::run(&arguments),

@@ -8,3 +8,4 @@ pub(crate) mod inspect;
 pub(crate) mod sample;
 pub(crate) mod synthesize;
 pub(crate) mod train;
+pub(crate) mod translate;

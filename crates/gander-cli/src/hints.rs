@@ -86,6 +86,18 @@ fn of_gander(error: &gander::Error) -> Option<String> {
                                       run from its weights with --init RUN"
                 .into()
         }
+        Error::Translates { .. } => {
+            "translate pictures with it: gander translate RUN photo.jpg --out translated/".into()
+        }
+        Error::MakesFromLatents { .. } => {
+            "make images with it: gander sample RUN --grid samples.png; families that translate are pix2pix, cyclegan, \
+             cut and fastcut"
+                .into()
+        }
+        Error::OneWay { .. } => {
+            "leave --direction out; cyclegan learns both ways, and training with --set data.swap=true the other one"
+                .into()
+        }
         Error::UnknownClass { name, classes } => of_class(name, classes),
         Error::RunInUse { .. } => "wait until that process has ended, or stop it with Ctrl-C".into(),
         Error::TooFewImages { .. } => "score more images: a larger --num, or more of them on the smaller side".into(),
@@ -139,6 +151,11 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
         Error::Decode { .. } => "`gander data check DATA` lists every file that cannot be read".into(),
         Error::Option { option: "size", .. } => "pass another --resolution, such as 64 or 92x112".into(),
         Error::Option { option: "holdout", .. } => "pass a share such as --holdout 5%".into(),
+        Error::Option { option: "sources", .. } => {
+            "name two collections, photos/ paintings/, or one folder with two in it; \
+             pairs may also be A and B side by side in one file"
+                .into()
+        }
         Error::Option { option: "sheet", .. } => "pass fewer --columns and --rows, or a smaller --resolution".into(),
         Error::Option { .. } => "`gander data --help` and `gander train --help` show the options".into(),
         Error::Index { .. } | Error::Buffer { .. } | Error::Worker { .. } => BUG.into(),

@@ -66,6 +66,24 @@ pub enum Error {
         /// What it can make.
         reason: String,
     },
+    /// Images from latents were asked of a family that makes them from images.
+    #[error("{family} translates images and makes none from latents")]
+    Translates {
+        /// The family.
+        family: &'static str,
+    },
+    /// A translation was asked of a family that makes images from latents.
+    #[error("{family} makes images from latents and translates none")]
+    MakesFromLatents {
+        /// The family.
+        family: &'static str,
+    },
+    /// The way back was asked of a family that learns only the one.
+    #[error("{family} translates from A to B only")]
+    OneWay {
+        /// The family.
+        family: &'static str,
+    },
     /// A file lacks a tensor.
     #[error("missing tensor: {name}")]
     MissingTensor {

@@ -2,10 +2,16 @@
 
 pub mod article;
 mod conditioning;
+pub mod cut;
 pub mod cyclegan;
 pub mod dcgan;
+pub mod patches;
+pub mod pix2pix;
 pub mod r3gan;
+pub mod residual;
 pub mod sngan;
+pub mod translator;
+mod translators;
 
 use std::fmt::Debug;
 
@@ -78,6 +84,14 @@ pub enum ModelConfig {
     Sngan(sngan::Config),
     /// Huang et al. 2024.
     R3gan(r3gan::Config),
+    /// Isola et al. 2017: from the first picture of a pair to the second.
+    Pix2pix(pix2pix::Config),
+    /// Zhu et al. 2017: between two collections, both ways.
+    Cyclegan(cyclegan::Config),
+    /// Park et al. 2020: from one collection to another.
+    Cut(cut::Config),
+    /// Its quicker form.
+    Fastcut(cut::Config),
 }
 
 impl ModelConfig {
@@ -88,7 +102,42 @@ impl ModelConfig {
             Self::Dcgan(_) => "dcgan",
             Self::Sngan(_) => "sngan",
             Self::R3gan(_) => "r3gan",
+            Self::Pix2pix(_) => "pix2pix",
+            Self::Cyclegan(_) => "cyclegan",
+            Self::Cut(_) => "cut",
+            Self::Fastcut(_) => "fastcut",
         }
+    }
+
+    /// Whether it makes images from images of another collection, not from latents.
+    pub fn translates(&self) -> bool {
+        matches!(
+            self,
+            Self::Pix2pix(_) | Self::Cyclegan(_) | Self::Cut(_) | Self::Fastcut(_)
+        )
+    }
+
+    /// The translators with fresh weights, to B and, where the family learns it, back to A.
+    ///
+    /// # Errors
+    /// [`Error::MakesFromLatents`] for a family that does not translate.
+    pub fn translators(&self, key: RandomKey, device: &DeviceRef) -> error::Result<Translators> {
+        let (to_b, to_a) = (key.named("to_b"), key.named("to_a"));
+        Ok(match self {
+            Self::Pix2pix(config) => Translators {
+                to_b: Box::new(config.translator(to_b, device)?),
+                to_a: None,
+            },
+            Self::Cyclegan(config) => Translators {
+                to_b: Box::new(config.translator(to_b, device)?),
+                to_a: Some(Box::new(config.translator(to_a, device)?)),
+            },
+            Self::Cut(config) | Self::Fastcut(config) => Translators {
+                to_b: Box::new(config.translator(to_b, device)?),
+                to_a: None,
+            },
+            other => return Err(Error::MakesFromLatents { family: other.family() }),
+        })
     }
 
     /// The images it makes and the classes it knows.
@@ -98,6 +147,9 @@ impl ModelConfig {
             Self::Dcgan(config) => config.images,
             Self::Sngan(config) => config.images,
             Self::R3gan(config) => config.images,
+            Self::Pix2pix(config) => config.images,
+            Self::Cyclegan(config) => config.images,
+            Self::Cut(config) | Self::Fastcut(config) => config.images,
         }
     }
 
@@ -108,6 +160,7 @@ impl ModelConfig {
     /// | `article` | 8 to 256 |
     /// | `dcgan`, `sngan` | 16 to 256 |
     /// | `r3gan` | 16 to 512 |
+    /// | `pix2pix`, `cyclegan`, `cut`, `fastcut` | 32 to 512, multiples of 4 |
     ///
     /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
     ///
@@ -120,6 +173,7 @@ impl ModelConfig {
             Self::Dcgan(_) => dcgan::Config::SIDES,
             Self::Sngan(_) => sngan::Config::SIDES,
             Self::R3gan(_) => r3gan::Config::SIDES,
+            translator => translators::sides(translator.family()),
         }
         .check(images)?;
         check(
@@ -127,11 +181,15 @@ impl ModelConfig {
             images.channels,
             (1..=4).contains(&images.channels),
         )?;
+        if self.translates() {
+            return translators::validate(self);
+        }
         let (latent_dim, width) = match self {
             Self::Article(config) => (config.latent_dim, config.width / 2),
             Self::Dcgan(config) => (config.latent_dim, config.width),
             Self::Sngan(config) => (config.latent_dim, config.width),
             Self::R3gan(config) => (config.latent_dim, config.width),
+            _ => (1, 1),
         };
         if let Self::Article(_) = self {
             check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
@@ -158,24 +216,32 @@ impl ModelConfig {
     }
 
     /// A generator with fresh weights.
-    pub fn generator(&self, key: RandomKey, device: &DeviceRef) -> Result<Box<dyn Generator>> {
+    ///
+    /// # Errors
+    /// [`Error::Translates`] for a family that makes images from images.
+    pub fn generator(&self, key: RandomKey, device: &DeviceRef) -> error::Result<Box<dyn Generator>> {
         let key = key.named("generator");
         Ok(match self {
             Self::Article(config) => Box::new(config.generator(key, device)?),
             Self::Dcgan(config) => Box::new(config.generator(key, device)?),
             Self::Sngan(config) => Box::new(config.generator(key, device)?),
             Self::R3gan(config) => Box::new(config.generator(key, device)?),
+            other => return Err(Error::Translates { family: other.family() }),
         })
     }
 
-    /// A discriminator with fresh weights.
-    pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<Box<dyn Discriminator>> {
+    /// A discriminator of images with fresh weights.
+    ///
+    /// # Errors
+    /// [`Error::Translates`] for a family that makes images from images; its judges see patches.
+    pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> error::Result<Box<dyn Discriminator>> {
         let key = key.named("discriminator");
         Ok(match self {
             Self::Article(config) => Box::new(config.discriminator(key, device)?),
             Self::Dcgan(config) => Box::new(config.discriminator(key, device)?),
             Self::Sngan(config) => Box::new(config.discriminator(key, device)?),
             Self::R3gan(config) => Box::new(config.discriminator(key, device)?),
+            other => return Err(Error::Translates { family: other.family() }),
         })
     }
 }
@@ -189,6 +255,15 @@ fn check(setting: &'static str, value: usize, fits: bool) -> error::Result<()> {
             value: value.to_string(),
         })
     }
+}
+
+/// The networks of a family that translates.
+#[derive(Debug)]
+pub struct Translators {
+    /// From A to B.
+    pub to_b: Box<dyn translator::Translator>,
+    /// From B to A.
+    pub to_a: Option<Box<dyn translator::Translator>>,
 }
 
 /// The sides of images that a family can make.
@@ -280,12 +355,12 @@ impl Grid {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use gander_tensor::Reference;
 
     use super::*;
 
-    pub(super) fn images(height_px: usize, width_px: usize, channels: usize, num_classes: usize) -> ImageSpec {
+    pub(crate) fn images(height_px: usize, width_px: usize, channels: usize, num_classes: usize) -> ImageSpec {
         ImageSpec {
             height_px,
             width_px,

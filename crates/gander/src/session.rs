@@ -15,13 +15,15 @@ use crate::{error::Result, events::Event, train::RunConfig};
 
 mod copies;
 mod evaluation;
+mod exhibit;
 mod planning;
 mod recording;
 mod recovering;
 mod running;
+mod two_sets;
 mod watching;
 
-pub use planning::{Planned, REQUESTED_MULTIPLE, plan, plan_resume};
+pub use planning::{HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_resume};
 pub use running::train;
 
 /// What a user asks for. What is `None` Gander chooses.
@@ -102,6 +104,8 @@ pub struct RunSummary {
     pub images_seen: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// Whether the generator makes images from images.
+    pub translates: bool,
     /// Whether the plan was fulfilled; otherwise somebody stopped it and it can be resumed.
     pub finished: bool,
 }

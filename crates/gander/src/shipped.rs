@@ -60,9 +60,16 @@ pub struct Samples {
     pub labels: Option<Vec<u32>>,
 }
 
-/// Writes a generator file with the weights of a generator.
-pub fn save(path: &Path, weights: &Parameters, header: &GeneratorHeader) -> Result<()> {
-    checkpoint::write(path, "generator", VERSION, header, &weights.to_map())
+/// Writes a generator file with the weights of its networks, each with what their names begin with: nothing for a
+/// generator.
+pub fn save(path: &Path, networks: &[(&str, &Parameters)], header: &GeneratorHeader) -> Result<()> {
+    let named = |(prefix, weights): &(&str, &Parameters)| {
+        let prefix = (*prefix).to_owned();
+        let map = weights.to_map().into_iter();
+        map.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+    };
+    let tensors = networks.iter().flat_map(named).collect();
+    checkpoint::write(path, "generator", VERSION, header, &tensors)
 }
 
 /// The generator file of a path, which may be a run directory.
@@ -103,7 +110,7 @@ impl ShippedGenerator {
 
     /// Writes its file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        save(path, self.generator.parameters(), &self.header)
+        save(path, &[("", self.generator.parameters())], &self.header)
     }
 
     /// Number of learned values.

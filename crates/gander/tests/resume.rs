@@ -74,6 +74,7 @@ fn config(family: &str, num_classes: usize) -> RunConfig {
         data: DataConfig {
             sources: Vec::new(),
             flip: true,
+            swap: false,
             pottery_images: 37,
             open: OpenOptions::default(),
         },

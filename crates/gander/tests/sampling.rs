@@ -45,7 +45,7 @@ fn images_do_not_depend_on_their_neighbors_or_threads() {
             .model
             .generator(RandomKey::from_seed(3), &device(1, Precision::F32))
             .unwrap();
-        shipped::save(&path, fresh.parameters(), &header).unwrap();
+        shipped::save(&path, &[("", fresh.parameters())], &header).unwrap();
         for precision in [Precision::F32, Precision::Bf16] {
             let together = ShippedGenerator::load(&path, &device(3, precision)).unwrap();
             let alone = ShippedGenerator::load(&path, &device(1, precision)).unwrap();

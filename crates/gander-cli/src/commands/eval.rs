@@ -5,6 +5,7 @@ mod copies;
 mod images;
 mod output;
 mod space;
+mod translated;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -30,7 +31,7 @@ use crate::{
     values::{self, MAX_SEEDS},
 };
 
-/// Score a generator or a folder of images against real images
+/// Score a generator, a translator or a folder of images against real images
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,9 +43,11 @@ Examples:
 
 Scores: fid and kid (distance, 0 is best), is (Inception score), prdc (precision, recall, density,
 coverage), swd (distance of patches, no network looks), modes (classes that are found, and how
-unevenly), copies (share that is as near to one training image as 5 % of held-out ones are). Their
-names say how many images they saw and in which feature space: fid10k_effnet. Only like names can be
-compared. Intervals hold 95 % of the scores of resampled images.
+unevenly), copies (share that is as near to one training image as 5 % of held-out ones are). A run
+that translates is scored by its translations of held-out images; where their truth is known, also
+by l1, psnr, ssim and sharpness (1 is as sharp as the truth). Names say how many images were seen
+and in which feature space: fid10k_effnet. Only like names can be compared. Intervals hold 95 % of
+the scores of resampled images.
 
 Feature spaces:
   classifier        a small network trained on the labels of DATA in about a minute, then kept
@@ -143,8 +146,13 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         ..CpuOptions::default()
     })?;
     let path = &arguments.images;
-    let fakes = Fakes::find(path, &device)?;
-    let reals = Reals::open(arguments, path, &fakes, screen)?;
+    let (fakes, reals) = if let Some((translated, reals)) = translated::of_run(path, arguments, &device, screen)? {
+        (Fakes::Translated(Box::new(translated)), reals)
+    } else {
+        let fakes = Fakes::find(path, &device)?;
+        let reals = Reals::open(arguments, path, &fakes, screen)?;
+        (fakes, reals)
+    };
     let num = arguments.num.map_or_else(
         || reals.images.len().clamp(*NUM.start(), *NUM.end()),
         |num| num as usize,

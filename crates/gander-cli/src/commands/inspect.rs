@@ -15,10 +15,11 @@ use gander::{
     models::ModelConfig,
     run::{Log, RunDirectory},
     shipped::{self, ShippedGenerator},
-    train::checkpoint,
+    train::{checkpoint, contest},
+    translation::ShippedTranslator,
 };
 use gander_formats::safetensors;
-use gander_tensor::{Cpu, CpuOptions, DeviceRef, RandomKey};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef};
 use serde::Serialize;
 use toml::Table;
 
@@ -99,13 +100,22 @@ fn idle_device() -> anyhow::Result<DeviceRef> {
 }
 
 fn of_generator(path: &Path) -> anyhow::Result<Facts> {
-    let generator = ShippedGenerator::load(path, &idle_device()?)?;
-    let header = &generator.header;
+    let device = idle_device()?;
+    let (header, num_weights) = match ShippedGenerator::load(path, &device) {
+        Err(gander::Error::Translates { .. }) => {
+            let translator = ShippedTranslator::load(path, &device)?;
+            (translator.header.clone(), translator.num_weights())
+        }
+        generator => {
+            let generator = generator?;
+            (generator.header.clone(), generator.num_weights())
+        }
+    };
     let settings = Table::from_iter([("model".to_owned(), toml::Value::try_from(&header.model)?)]);
     Ok(Facts {
         dataset: header.dataset.clone(),
         classes: header.classes.clone(),
-        generator_parameters: generator.num_weights(),
+        generator_parameters: num_weights,
         images_seen: header.images_seen,
         ..of_model("generator", path, &header.model, settings)
     })
@@ -115,11 +125,12 @@ fn of_checkpoint(path: &Path) -> anyhow::Result<Facts> {
     let header = checkpoint::load_header(path)?;
     let model = &header.config.model;
     model.validate()?;
-    let (device, key) = (idle_device()?, RandomKey::from_seed(0));
+    let contest = contest::new(&header.config, &idle_device()?)?;
+    let judges = contest.judges().iter().fold(0, |sum, judge| sum + judge.num_weights());
     let progress = &header.numbers.progress;
     Ok(Facts {
-        generator_parameters: model.generator(key, &device)?.parameters().num_weights(),
-        discriminator_parameters: Some(model.discriminator(key, &device)?.parameters().num_weights()),
+        generator_parameters: contest.product().num_weights(),
+        discriminator_parameters: Some(judges),
         images_seen: progress.images_seen,
         seconds: Some(progress.seconds),
         ..of_model(

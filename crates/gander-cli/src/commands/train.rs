@@ -29,6 +29,8 @@ Examples:
   gander train photos/ --minutes 30                your own pictures, half an hour
   gander train photos.zip --resolution 96x64       straight from an archive, 96 wide and 64 high
   gander train animals/ --labels --holdout 5%      sub-folders are classes; a twentieth is held out
+  gander train --family cyclegan photos/ paintings/ --minutes 60
+  gander train --family pix2pix pairs/             A and B side by side, or in A/ and B/
   gander train photos/ --family r3gan --kimg 500 --set training.learning_rate=1e-4
   gander train --resume runs/00001-photos          go on as if nothing had happened
   gander train --resume runs/00001-photos --minutes 60
@@ -244,6 +246,7 @@ fn to_json(summary: &RunSummary) -> Summary<'_> {
         images_seen,
         seconds,
         finished,
+        translates: _,
     } = summary;
     let best = best.as_ref().map(|best| Best {
         generator: &best.path,
@@ -289,11 +292,16 @@ fn tell_summary(summary: &RunSummary, screen: &Screen) {
             text::kimg(best.images_seen)
         ));
     }
+    let sample = if summary.translates {
+        format!("translate with: gander translate {run} photo.jpg --out translated/")
+    } else {
+        format!("sample with:   gander sample {run} --grid samples.png")
+    };
     if summary.finished {
-        screen.say(format!("sample with:   gander sample {run} --grid samples.png"));
+        screen.say(sample);
         screen.say(format!("go on with:    gander train --resume {run} --minutes 10"));
     } else {
         screen.say(format!("resume with:   gander train --resume {run}"));
-        screen.say(format!("sample with:   gander sample {run} --grid samples.png"));
+        screen.say(sample);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         state::Progress,
         steps::{self, Batch, Scalars},
     },
-    translation::cycle::{CycleState, CycleWeights, Reals, cycle_step},
+    translation::cycle::{CycleState, Moment, Reals, cycle_step},
 };
 
 /// A network, an image size and a batch. Every step is one update of each player.
@@ -133,7 +133,12 @@ impl Run {
 
     fn cyclegan128(device: &DeviceRef) -> Result<Self> {
         let key = RandomKey::from_seed(0);
-        let state = CycleState::new(&cyclegan::Config::new(3), key, CYCLEGAN_ADAM, device)?;
+        // Without the pool, so that every step is the same work.
+        let config = cyclegan::Config {
+            pool: 0,
+            ..cyclegan::Config::new(color(128))
+        };
+        let state = CycleState::new(&config, key, CYCLEGAN_ADAM, device)?;
         Ok(Self {
             batch: 1,
             key,
@@ -155,10 +160,10 @@ impl Run {
                 change("discriminator", two.duel.discriminator.parameters());
             }
             Players::Four(state) => {
-                change("to_a", state.to_a.network.parameters());
-                change("to_b", state.to_b.network.parameters());
-                change("judge_a", state.judge_a.network.parameters());
-                change("judge_b", state.judge_b.network.parameters());
+                change("to_a", state.to_a.parameters());
+                change("to_b", state.to_b.parameters());
+                change("judge_a", state.judge_a.parameters());
+                change("judge_b", state.judge_b.parameters());
             }
         }
     }
@@ -171,8 +176,17 @@ impl Run {
         }
     }
 
+    /// Without a pool a step of `CycleGAN` has nothing random.
+    fn moment(&self) -> Moment {
+        Moment {
+            key: self.key,
+            images_seen: 0,
+        }
+    }
+
     /// One training step on random images.
     pub fn step(&mut self) -> Result<Scalars> {
+        let moment = self.moment();
         match &mut self.players {
             Players::Two(two) => {
                 let images = two.config.model.images();
@@ -181,7 +195,11 @@ impl Run {
                     let shape = [self.batch / parts, images.height_px, images.width_px, images.channels];
                     let part = |_| {
                         let images = random_images(progress.next_key(), shape, device)?;
-                        Ok(Batch { images, labels: None })
+                        Ok(Batch {
+                            images,
+                            labels: None,
+                            partners: None,
+                        })
                     };
                     (0..parts).map(part).collect()
                 })
@@ -189,7 +207,7 @@ impl Run {
             Players::Four(state) => {
                 let images = |name| random_images(self.key.named(name), [self.batch, 128, 128, 3], &self.device);
                 let (a, b) = (images("a")?, images("b")?);
-                cycle_step(state, Reals { a: &a, b: &b }, CycleWeights::default())
+                cycle_step(state, Reals { a: &a, b: &b }, moment)
             }
         }
     }
@@ -198,6 +216,7 @@ impl Run {
     ///
     /// Workloads with two players take `reals` batch by batch; `cyclegan128` takes one of each collection.
     pub fn step_on(&mut self, reals: &[Tensor]) -> Result<Scalars> {
+        let moment = self.moment();
         match &mut self.players {
             Players::Two(two) => {
                 let mut reals = reals.iter().cycle();
@@ -205,13 +224,14 @@ impl Run {
                     let next = reals.next().map(|images| Batch {
                         images: images.clone(),
                         labels: None,
+                        partners: None,
                     });
                     Ok(next.into_iter().collect())
                 })
             }
             Players::Four(state) => {
                 let (a, b) = (&reals[0], &reals[reals.len() - 1]);
-                cycle_step(state, Reals { a, b }, CycleWeights::default())
+                cycle_step(state, Reals { a, b }, moment)
             }
         }
     }
@@ -294,6 +314,7 @@ fn run_config(model: ModelConfig, training: TrainingConfig) -> RunConfig {
         data: DataConfig {
             sources: Vec::new(),
             flip: false,
+            swap: false,
             pottery_images: 0,
             open: OpenOptions::default(),
         },

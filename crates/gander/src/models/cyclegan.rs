@@ -1,236 +1,90 @@
-//! CycleGAN's networks: a residual translator between two collections of images, and a judge of patches.
+//! CycleGAN: a translator each way between two collections of images, and a judge of patches for each.
 //!
-//! Zhu, Park, Isola & Efros 2017, <https://arxiv.org/abs/1703.10593>, appendix 7.2. The translator goes c7-64, d128, d256,
-//! residual blocks of 256, u128, u64, c7-image, with instance normalization and reflected borders; the discriminator
-//! C64, C128, C256, C512 with 4 × 4 kernels judges patches of 70 × 70. Weights start as N(0, 0.02).
-//!
-//! Biases stand only where no normalization follows, which would take them away again.
+//! Zhu, Park, Isola & Efros 2017, <https://arxiv.org/abs/1703.10593>, appendix 7. Weights start as N(0, 0.02).
 
-use gander_nn::{
-    Init, Mode, Parameters, Scope,
-    layers::{Conv, ConvConfig, ConvTranspose},
-};
-use gander_tensor::{Activation, ConvOptions, DeviceRef, NormOptions, RandomKey, Result, Tensor, instance_norm};
+use gander_nn::Init;
+use gander_tensor::{DeviceRef, RandomKey, Result};
 use serde::{Deserialize, Serialize};
 
-/// Settings of both networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+use super::{
+    ImageSpec,
+    patches::{self, PatchDiscriminator},
+    residual::{self, Resampling, ResidualTranslator},
+};
+
+/// Settings of the networks and of what they make small.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Channels of the images of both collections.
-    pub channels: usize,
+    /// Images of both collections, as they are trained on.
+    pub images: ImageSpec,
     /// Channels of the first layer of each network.
     pub width: usize,
-    /// Residual blocks of the translator: 6 at 128 px, 9 from 256 px on.
+    /// Residual blocks of each translator: 6 at 128 px, 9 from 256 px on.
     pub blocks: usize,
+    /// Weight of the mean distance between an image and what comes back from the other collection.
+    pub cycle_weight: f32,
+    /// Weight of the mean distance between an image and what its own collection's translator makes of it.
+    pub identity_weight: f32,
+    /// Earlier fakes that each judge is shown again, half of the time in place of new ones.
+    pub pool: usize,
 }
 
 /// Appendix 7.1 of the paper.
 const WEIGHTS: Init = Init::normal(0.02);
 
-/// As in DCGAN, on which the discriminator is built.
-const LEAKY: Activation = Activation::LeakyRelu(0.2);
-
 impl Config {
-    /// The paper's sizes for images of 128 px.
-    pub fn new(channels: usize) -> Self {
+    /// The paper's sizes and weights; blocks after the shorter side.
+    pub fn new(images: ImageSpec) -> Self {
         Self {
-            channels,
+            images,
             width: 64,
-            blocks: 6,
+            blocks: if images.height_px.min(images.width_px) < 256 {
+                6
+            } else {
+                9
+            },
+            cycle_weight: 10.0,
+            identity_weight: 5.0,
+            pool: 50,
         }
     }
 
     /// A translator with fresh weights.
-    pub fn translator(&self, key: RandomKey, device: &DeviceRef) -> Result<Translator> {
-        let mut parameters = Parameters::default();
-        let mut scope = Scope::new(&mut parameters, key, device);
-        let width = self.width;
-        let first = conv(self.channels, width, 7, 1, 0).init(&mut scope.child("from_image"))?;
-        let downs = [
-            conv(width, 2 * width, 3, 2, 1).init(&mut scope.child("down0"))?,
-            conv(2 * width, 4 * width, 3, 2, 1).init(&mut scope.child("down1"))?,
-        ];
-        let blocks = (0..self.blocks)
-            .map(|block| {
-                let mut scope = scope.child(&format!("block{block}"));
-                let conv = || conv(4 * width, 4 * width, 3, 1, 0);
-                Ok([
-                    conv().init(&mut scope.child("conv0"))?,
-                    conv().init(&mut scope.child("conv1"))?,
-                ])
-            })
-            .collect::<Result<_>>()?;
-        let up = |inputs, outputs| {
-            let config = conv(inputs, outputs, 3, 2, 1);
-            let options = ConvOptions {
-                output_padding: 1,
-                ..config.options
-            };
-            ConvConfig { options, ..config }
+    pub fn translator(&self, key: RandomKey, device: &DeviceRef) -> Result<ResidualTranslator> {
+        let config = residual::Config {
+            channels: self.images.channels,
+            width: self.width,
+            blocks: self.blocks,
+            resampling: Resampling::Strided,
+            init: WEIGHTS,
         };
-        let ups = [
-            up(4 * width, 2 * width).init_transpose(&mut scope.child("up0"))?,
-            up(2 * width, width).init_transpose(&mut scope.child("up1"))?,
-        ];
-        let last = conv(width, self.channels, 7, 1, 0);
-        let last = ConvConfig {
-            bias: Some(Init::ZEROS),
-            options: ConvOptions {
-                activation: Activation::Tanh,
-                ..last.options
-            },
-            ..last
-        };
-        let last = last.init(&mut scope.child("to_image"))?;
-        Ok(Translator {
-            parameters,
-            first,
-            downs,
-            blocks,
-            ups,
-            last,
-        })
+        config.init(key, device)
     }
 
     /// A discriminator with fresh weights.
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<PatchDiscriminator> {
-        let mut parameters = Parameters::default();
-        let mut scope = Scope::new(&mut parameters, key, device);
-        let width = self.width;
-        let first = conv(self.channels, width, 4, 2, 1);
-        let first = ConvConfig {
-            bias: Some(Init::ZEROS),
-            options: ConvOptions {
-                activation: LEAKY,
-                ..first.options
-            },
-            ..first
+        let config = patches::Config {
+            channels: self.images.channels,
+            width: self.width,
+            init: WEIGHTS,
         };
-        let first = first.init(&mut scope.child("from_image"))?;
-        let middle = [
-            conv(width, 2 * width, 4, 2, 1).init(&mut scope.child("conv0"))?,
-            conv(2 * width, 4 * width, 4, 2, 1).init(&mut scope.child("conv1"))?,
-            conv(4 * width, 8 * width, 4, 1, 1).init(&mut scope.child("conv2"))?,
-        ];
-        let logit = ConvConfig {
-            bias: Some(Init::ZEROS),
-            ..conv(8 * width, 1, 4, 1, 1)
-        };
-        let logit = logit.init(&mut scope.child("logit"))?;
-        Ok(PatchDiscriminator {
-            parameters,
-            first,
-            middle,
-            logit,
-        })
-    }
-}
-
-/// A convolution without bias.
-fn conv(inputs: usize, outputs: usize, kernel: usize, stride: usize, padding: usize) -> ConvConfig {
-    ConvConfig {
-        options: ConvOptions {
-            stride,
-            padding,
-            ..ConvOptions::default()
-        },
-        init: WEIGHTS,
-        bias: None,
-        ..ConvConfig::new(inputs, outputs, kernel)
-    }
-}
-
-fn norm(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    let options = NormOptions {
-        activation,
-        ..NormOptions::default()
-    };
-    instance_norm(x, None, options)
-}
-
-/// The network that turns an image of one collection into one of the other.
-#[derive(Debug)]
-pub struct Translator {
-    parameters: Parameters,
-    first: Conv,
-    downs: [Conv; 2],
-    blocks: Vec<[Conv; 2]>,
-    ups: [ConvTranspose; 2],
-    last: Conv,
-}
-
-impl Translator {
-    /// Its named tensors.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
-    }
-
-    /// Images of the other collection.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, height, width, channels]`, −1..=1, sides multiples of 4
-    /// - returns: the same shape, −1..=1
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        let mode = Mode::Train;
-        let mut x = norm(&self.first.forward(&images.pad_reflect(3)?, mode)?, Activation::Relu)?;
-        for down in &self.downs {
-            x = norm(&down.forward(&x, mode)?, Activation::Relu)?;
-        }
-        for [conv0, conv1] in &self.blocks {
-            let inner = norm(&conv0.forward(&x.pad_reflect(1)?, mode)?, Activation::Relu)?;
-            x = x.add(&norm(
-                &conv1.forward(&inner.pad_reflect(1)?, mode)?,
-                Activation::Identity,
-            )?)?;
-        }
-        for up in &self.ups {
-            x = norm(&up.forward(&x)?, Activation::Relu)?;
-        }
-        self.last.forward(&x.pad_reflect(3)?, mode)
-    }
-}
-
-/// The network that judges patches of 70 × 70.
-#[derive(Debug)]
-pub struct PatchDiscriminator {
-    parameters: Parameters,
-    first: Conv,
-    middle: [Conv; 3],
-    logit: Conv,
-}
-
-impl PatchDiscriminator {
-    /// Its named tensors.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
-    }
-
-    /// A logit for each patch, large for real.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, height, width, channels]`
-    /// - returns: `[batch, height / 8 − 2, width / 8 − 2, 1]`
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        let mode = Mode::Train;
-        let mut x = self.first.forward(images, mode)?;
-        for conv in &self.middle {
-            x = norm(&conv.forward(&x, mode)?, LEAKY)?;
-        }
-        self.logit.forward(&x, mode)
+        config.init(key, device)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gander_tensor::Reference;
+    use gander_tensor::{Reference, Tensor};
 
     use super::*;
+    use crate::models::{tests::images, translator::Translator as _};
 
     /// The counts of the authors' networks less the biases that a normalization takes away.
     #[test]
     fn weights_are_as_many_as_in_the_paper() {
-        let (config, device, key) = (Config::new(3), Reference::shared(), RandomKey::from_seed(1));
+        let config = Config::new(images(128, 128, 3, 0));
+        let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
         let block = 2 * 9 * 256 * 256;
         let scales = 2 * 9 * (64 * 128 + 128 * 256);
         let translator = 49 * 3 * 64 + scales + 6 * block + 49 * 64 * 3 + 3;
@@ -251,10 +105,10 @@ mod tests {
         let config = Config {
             width: 2,
             blocks: 1,
-            ..Config::new(3)
+            ..Config::new(images(24, 32, 3, 0))
         };
-        let images = Tensor::normal(key, [2, 24, 32, 3], &device).unwrap();
-        let made = config.translator(key, &device).unwrap().forward(&images).unwrap();
+        let reals = Tensor::normal(key, [2, 24, 32, 3], &device).unwrap();
+        let made = config.translator(key, &device).unwrap().forward(&reals).unwrap();
         assert_eq!(made.shape()[..], [2, 24, 32, 3]);
         assert!(made.to_vec().unwrap().iter().all(|value| value.abs() <= 1.0));
         let logits = config.discriminator(key, &device).unwrap().forward(&made).unwrap();

@@ -13,6 +13,7 @@ use crate::{
     error::Result,
     events::{Metric, Reason, Severity},
     run::RunDirectory,
+    train::defaults::{self, Material},
 };
 
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -39,7 +40,7 @@ pub(super) fn page(run: &RunDirectory, story: &Story) -> Result<String> {
     html.push_str(&nearest(run));
     html.push_str(&curves(story));
     html.push_str(&settings(story));
-    html.push_str(&next(run));
+    html.push_str(&next(run, story));
     let _ = write!(html, "</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     Ok(html)
 }
@@ -148,12 +149,32 @@ fn timeline(run: &RunDirectory, story: &Story) -> Result<String> {
             html,
             "<figure class=\"card\"><figcaption><h2>Real</h2><span class=\"aside\">{images}</span></figcaption>\
              <div class=\"frames\"><img src=\"{address}\" alt=\"real images\"></div>\
-             <p class=\"note\">Each place of the samples keeps its own latent vector: what changes along the slider is \
-             the generator alone.</p></figure>"
+             <p class=\"note\">{}</p></figure>",
+            note(story)
         );
     }
     html.push_str("</section>\n");
     Ok(html)
+}
+
+/// What the places of the samples keep along the slider.
+fn note(story: &Story) -> &'static str {
+    match story.started.as_ref().map(|started| started.family.as_str()) {
+        Some("pix2pix") => {
+            "Three tiles of the samples belong together: input, output, truth. The inputs stay the same."
+        }
+        Some("cyclegan") => {
+            "Three tiles of the samples belong together: input, output, and the input as it comes back from the \
+             output; in turn from the one collection and from the other. The inputs stay the same."
+        }
+        Some("cut" | "fastcut") => {
+            "The tiles of the samples belong together in order: input, output and, where it is known, truth. The \
+             inputs stay the same."
+        }
+        _ => {
+            "Each place of the samples keeps its own latent vector: what changes along the slider is the generator alone."
+        }
+    }
 }
 
 fn figures(story: &Story) -> String {
@@ -361,7 +382,7 @@ fn rows(table: &Table, before: &str) -> Vec<(String, String)> {
     table.iter().flat_map(row).collect()
 }
 
-fn next(run: &RunDirectory) -> String {
+fn next(run: &RunDirectory, story: &Story) -> String {
     let path = run.path().to_string_lossy();
     let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-\\:".contains(c));
     let path = if is_plain {
@@ -370,8 +391,18 @@ fn next(run: &RunDirectory) -> String {
         format!("\"{path}\"")
     };
     let path = escape(&path);
+    let translates = |family: &str| defaults::material(family) != Material::Images;
+    let use_it = if story
+        .started
+        .as_ref()
+        .is_some_and(|started| translates(&started.family))
+    {
+        format!("gander translate {path} photo.jpg --out translated/")
+    } else {
+        format!("gander sample {path} --num 64 --grid samples.png")
+    };
     format!(
-        "<footer><h2>Go on</h2><pre><code>gander sample {path} --num 64 --grid samples.png\n\
+        "<footer><h2>Go on</h2><pre><code>{use_it}\n\
          gander train --resume {path}</code></pre></footer>\n"
     )
 }

@@ -52,7 +52,7 @@ impl Evaluator {
     /// One that knows what a log says of earlier scores. `None` where nothing is to be judged, or nothing can be.
     pub(super) fn new(trainer: &Trainer, earlier: &[(f64, Event)]) -> Option<Self> {
         let config = trainer.config.evaluation.clone();
-        if config.num < 2 {
+        if config.num < 2 || trainer.config.model.translates() {
             return None;
         }
         let name = name(&config);
@@ -138,7 +138,9 @@ impl Evaluator {
 
     /// As many images as there are, of the latents of the evaluations: the averaged generator's now.
     pub(super) fn images(&self, trainer: &Trainer, num: usize) -> Result<Vec<u8>> {
-        let Product::Generator(generator) = trainer.state.contest.product();
+        let Product::Generator(generator) = trainer.state.contest.product() else {
+            return Ok(Vec::new());
+        };
         let mut bytes = Vec::new();
         if let Some((latents, labels)) = &self.latents {
             let num = num.min(self.config.num);
@@ -163,7 +165,9 @@ impl Evaluator {
 
     /// Judges the averaged generator now.
     pub(super) fn evaluate(&mut self, trainer: &Trainer, directory: &RunDirectory) -> Result<Option<Verdict>> {
-        let Product::Generator(generator) = trainer.state.contest.product();
+        let Product::Generator(generator) = trainer.state.contest.product() else {
+            return Ok(None);
+        };
         if self.judge.is_none() {
             self.judge = Some(self.open(trainer, directory)?);
             self.latents = Some(self.draw(trainer, generator)?);

@@ -12,7 +12,7 @@ use gander_data::{
 };
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa};
 
-use super::{Length, TrainRequest};
+use super::{Length, TrainRequest, two_sets};
 use crate::{
     error::{Error, Result},
     models::ImageSpec,
@@ -20,7 +20,9 @@ use crate::{
     train::{
         Budget, RunConfig, TrainState, checkpoint,
         config::{DataConfig, DeviceConfig, EvaluationConfig},
-        defaults, overrides,
+        defaults::{self, Material},
+        overrides,
+        trainer::{self, Pairing, Partners},
     },
 };
 
@@ -49,6 +51,23 @@ pub(super) struct Data {
     pub(super) name: String,
     pub(super) train: Arc<dyn Dataset>,
     pub(super) holdout: Option<Arc<dyn Dataset>>,
+    /// The second set of a family that translates.
+    pub(super) partners: Option<Partners>,
+    /// Those held out of the second set.
+    pub(super) held_out_partners: Option<Partners>,
+}
+
+impl Data {
+    /// Pairs that show what a translation should be: held-out ones, else those trained on; none of two collections.
+    pub(super) fn held_out_pairs(&self) -> Option<[&Arc<dyn Dataset>; 2]> {
+        let is_paired = |partners: &&Partners| partners.pairing == Pairing::Paired;
+        let held = self
+            .holdout
+            .as_ref()
+            .zip(self.held_out_partners.as_ref().filter(is_paired));
+        let (images, partners) = held.or_else(|| Some((&self.train, self.partners.as_ref().filter(is_paired)?)))?;
+        Some([images, &partners.images])
+    }
 }
 
 /// Sides that are asked for are multiples of this: the networks halve the resolution at least twice.
@@ -64,9 +83,15 @@ const MINUTES_FOR_TRAINING: f64 = 0.985;
 /// [`Error::UnsupportedSize`] for a size that the family cannot make.
 pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let started = Instant::now();
+    let material = request.family.as_deref().map_or(Material::Images, defaults::material);
+    if request.labels && material != Material::Images {
+        let reason = "families that translate know no classes: leave --labels out".into();
+        return Err(Error::InvalidConfig { reason });
+    }
     let mut data_config = DataConfig {
         sources: request.sources.clone(),
-        flip: false,
+        flip: material != Material::Images,
+        swap: false,
         pottery_images: defaults::POTTERY_IMAGES,
         open: gander_data::OpenOptions {
             size: request.size,
@@ -82,7 +107,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     };
     // Settings of the data must be known before it is opened, those of the model can only be chosen after.
     overrides::apply_data(&mut data_config, &request.set)?;
-    let (data, skipped) = open(&data_config)?;
+    let (data, skipped) = open(&data_config, material)?;
     let shape = data.train.shape();
     data_config.open.size = Some(Size {
         width_px: shape.width_px,
@@ -177,8 +202,8 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
     let mut config = header.config;
     config.device.threads = threads.unwrap_or(config.device.threads);
     let device = device(&config.device)?;
-    let (data, skipped) = open(&config.data)?;
-    let is = data.train.fingerprint();
+    let (data, skipped) = open(&config.data, defaults::material(config.model.family()))?;
+    let is = trainer::fingerprint(data.train.as_ref(), data.partners.as_ref());
     if is != header.data_fingerprint {
         return Err(Error::DataChanged {
             was: header.data_fingerprint,
@@ -210,6 +235,47 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
         device,
         skipped,
         started,
+    })
+}
+
+/// What a run that translates is judged by.
+pub struct HeldOut {
+    /// Images of the first set: held-out ones where there are any.
+    pub inputs: Arc<dyn Dataset>,
+    /// Of the second set, at which translations aim.
+    pub targets: Arc<dyn Dataset>,
+    /// Whether the same index shows an input and its truth.
+    pub pairing: Pairing,
+    /// The second set that the run trained on.
+    pub trained_on: Arc<dyn Dataset>,
+    /// Whether inputs and targets were never trained on.
+    pub is_held_out: bool,
+}
+
+/// Opens the sets of a run that translates once more.
+///
+/// # Errors
+/// [`Error::MakesFromLatents`] if its family does not translate, and those of [`plan`].
+pub fn held_out(config: &RunConfig) -> Result<HeldOut> {
+    let family = config.model.family();
+    let (data, _) = open(&config.data, defaults::material(family))?;
+    let partners = data.partners.ok_or(Error::MakesFromLatents { family })?;
+    let trained_on = partners.images.clone();
+    Ok(match data.holdout.zip(data.held_out_partners) {
+        Some((inputs, held)) => HeldOut {
+            inputs,
+            targets: held.images,
+            pairing: held.pairing,
+            trained_on,
+            is_held_out: true,
+        },
+        None => HeldOut {
+            inputs: data.train,
+            targets: partners.images,
+            pairing: partners.pairing,
+            trained_on,
+            is_held_out: false,
+        },
     })
 }
 
@@ -250,7 +316,10 @@ fn device(config: &DeviceConfig) -> Result<DeviceRef> {
 }
 
 /// Opens the images of a run, or throws pots.
-pub(crate) fn open(config: &DataConfig) -> Result<(Data, Vec<Skipped>)> {
+pub(crate) fn open(config: &DataConfig, material: Material) -> Result<(Data, Vec<Skipped>)> {
+    if material != Material::Images {
+        return two_sets::open(config, material);
+    }
     if config.sources.is_empty() {
         return Ok((pottery(config)?, Vec::new()));
     }
@@ -260,14 +329,23 @@ pub(crate) fn open(config: &DataConfig) -> Result<(Data, Vec<Skipped>)> {
         skipped,
         ..
     } = gander_data::open(&config.sources, &config.open)?;
-    let first = config.sources[0]
-        .canonicalize()
-        .unwrap_or_else(|_| config.sources[0].clone());
-    let name = first
+    let data = Data {
+        name: name_of(&config.sources[0]),
+        train,
+        holdout,
+        partners: None,
+        held_out_partners: None,
+    };
+    Ok((data, skipped))
+}
+
+/// What a source is called: its last part up to the first dot.
+pub(super) fn name_of(source: &Path) -> String {
+    let source = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let name = source
         .file_name()
         .map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
-    let name = name.split('.').next().unwrap_or("data").to_owned();
-    Ok((Data { name, train, holdout }, skipped))
+    name.split('.').next().unwrap_or("data").to_owned()
 }
 
 /// The pots of a run, and as many more as a tenth of them, which are never trained on.
@@ -285,5 +363,7 @@ fn pottery(config: &DataConfig) -> Result<Data> {
         name: "pottery".into(),
         train,
         holdout: Some(Arc::new(holdout)),
+        partners: None,
+        held_out_partners: None,
     })
 }

@@ -7,23 +7,22 @@ use std::{
     time::Instant,
 };
 
-use gander_data::{Dataset, ImageShape, label_counts};
-use gander_tensor::{RandomKey, Tensor};
-use image::DynamicImage;
+use gander_data::{Dataset, label_counts};
 
 use super::{
     copies,
     evaluation::{Evaluator, flatness},
+    exhibit::{self, Exhibit},
     planning::Data,
     watching::Watcher,
 };
 use crate::{
     error::Result,
     events::{Diagnosis, Event, Listeners, Severity, Tick, is_disk_full},
-    images::{self, GridOptions, Tiles},
+    images,
     run::{LogContents, RunDirectory},
-    shipped::{self, GeneratorHeader, draw_class, generate},
-    train::{Trainer, checkpoint, contest::Product, state::PlanCorrection, steps::Scalars, trainer::Observer},
+    shipped::{self, GeneratorHeader},
+    train::{Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
 
 /// Most seconds of work that a kill can cost, and how long a young run trains before its second checkpoint. In between
@@ -58,7 +57,7 @@ impl Rhythm {
 pub(super) struct Recorder<'a> {
     pub(super) directory: RunDirectory,
     pub(super) listeners: Listeners<'a>,
-    fixed: FixedSamples,
+    exhibit: Box<dyn Exhibit>,
     watcher: Watcher,
     evaluator: Option<Evaluator>,
     is_satisfied: bool,
@@ -68,76 +67,6 @@ pub(super) struct Recorder<'a> {
     last_tick: (f64, u64),
     last_samples: f64,
     last_checkpoint: (Instant, u64),
-}
-
-/// Latents and labels of the pictures of progress, the same all along.
-struct FixedSamples {
-    latents: Tensor,
-    labels: Option<Vec<u32>>,
-    shape: ImageShape,
-    columns: usize,
-}
-
-impl FixedSamples {
-    fn new(trainer: &Trainer) -> Result<Self> {
-        let (shape, state) = (trainer.dataset().shape(), &trainer.state);
-        let (columns, rows) = images::grid_size(shape.width_px, shape.height_px);
-        let key = RandomKey::from_seed(trainer.config.seed).named("fixed samples");
-        let Product::Generator(generator) = state.contest.product();
-        let latents = generator.latents(key.named("latents"), columns * rows, trainer.device())?;
-        let num_classes = trainer.config.model.images().num_classes;
-        // One class a column where they fit, so that a column shows what a class looks like.
-        let counts = label_counts(trainer.dataset().as_ref());
-        let label = |i: usize| match num_classes {
-            classes if classes <= columns => (i % columns % classes) as u32,
-            _ => draw_class(&counts, key.named("labels").split(i as u64)),
-        };
-        let labels = (num_classes > 0).then(|| (0..columns * rows).map(label).collect());
-        Ok(Self {
-            latents,
-            labels,
-            shape,
-            columns,
-        })
-    }
-
-    fn grid(&self, bytes: &[u8]) -> Result<DynamicImage> {
-        let ImageShape {
-            height_px,
-            width_px,
-            channels,
-        } = self.shape;
-        let num = bytes.len() / self.shape.bytes();
-        let tiles = Tiles {
-            num,
-            height_px,
-            width_px,
-            channels,
-        };
-        images::grid(
-            bytes,
-            tiles,
-            GridOptions {
-                columns: self.columns,
-                ..GridOptions::default()
-            },
-        )
-    }
-
-    /// The averaged generator's images, some at a time.
-    fn images(&self, trainer: &Trainer) -> Result<Vec<u8>> {
-        const BATCH: usize = 16;
-        let Product::Generator(generator) = trainer.state.contest.product();
-        let count = self.latents.side(0);
-        let mut bytes = Vec::new();
-        for start in (0..count).step_by(BATCH) {
-            let end = (start + BATCH).min(count);
-            let labels = self.labels.as_ref().map(|labels| &labels[start..end]);
-            let latents = self.latents.slice(0, start, end)?;
-            bytes.extend(generate(generator, &latents, labels, trainer.device())?);
-        }
-        Ok(bytes)
-    }
 }
 
 impl<'a> Recorder<'a> {
@@ -169,12 +98,12 @@ impl<'a> Recorder<'a> {
         Ok(Self {
             directory,
             listeners,
-            fixed: FixedSamples::new(trainer)?,
+            exhibit: exhibit::of(trainer, data)?,
             watcher: Watcher::new(trainer, data.holdout.as_deref(), earlier)?,
             evaluator: Evaluator::new(trainer, &earlier.events),
             is_satisfied: false,
             header,
-            fingerprint: dataset.fingerprint(),
+            fingerprint: trainer.data_fingerprint(),
             sums: BTreeMap::new(),
             last_tick: (seconds, trainer.state.progress.images_seen),
             last_samples: seconds,
@@ -183,23 +112,15 @@ impl<'a> Recorder<'a> {
     }
 
     /// A picture of the real images, as many as of the samples.
-    pub(super) fn write_reals(&self, dataset: &dyn Dataset) -> Result<()> {
-        let shape = self.fixed.shape;
-        let count = self.fixed.latents.side(0).min(dataset.len());
-        let mut bytes = vec![0; count * shape.bytes()];
-        let stride = dataset.len() / count;
-        for (i, pixels) in bytes.chunks_exact_mut(shape.bytes()).enumerate() {
-            dataset.read(i * stride, pixels)?;
-        }
-        images::write_png(&self.directory.reals(), &self.fixed.grid(&bytes)?)
+    pub(super) fn write_reals(&self, trainer: &Trainer) -> Result<()> {
+        images::write_png(&self.directory.reals(), &self.exhibit.reals(trainer)?)
     }
 
-    /// A picture of what the averaged generator makes now.
+    /// A picture of what the run makes now.
     pub(super) fn write_samples(&mut self, trainer: &Trainer) -> Result<PathBuf> {
         let images_seen = trainer.state.progress.images_seen;
         let path = self.directory.sample(images_seen);
-        let bytes = self.fixed.images(trainer)?;
-        images::write_png(&path, &self.fixed.grid(&bytes)?)?;
+        images::write_png(&path, &self.exhibit.now(trainer)?)?;
         self.last_samples = trainer.seconds();
         self.tell(&Event::SamplesWritten {
             images_seen,
@@ -331,7 +252,7 @@ impl<'a> Recorder<'a> {
             images_seen: trainer.state.progress.images_seen,
             ..self.header.clone()
         };
-        shipped::save(path, trainer.state.contest.product().parameters(), &header)
+        shipped::save(path, &trainer.state.contest.product().networks(), &header)
     }
 
     pub(super) fn tell(&mut self, event: &Event) -> Result<()> {
@@ -352,7 +273,7 @@ impl<'a> Recorder<'a> {
         let mut take = |name: &str| scalars.remove(name).unwrap_or(f64::NAN);
         let (discriminator_loss, generator_loss) = (take("discriminator_loss"), take("generator_loss"));
         let share = progress.burn_in_share(&training);
-        scalars.insert("learning_rate".into(), training.learning_rate.at(share));
+        scalars.insert("learning_rate".into(), progress.learning_rate(&training));
         scalars.insert("r1_gamma".into(), training.r1_gamma.at(share));
         scalars.insert("augment_p".into(), training.augment_p.at(share));
         scalars.insert("ema_half_life_kimg".into(), training.ema_half_life_kimg.at(share));

@@ -13,11 +13,16 @@ use super::{
 };
 use crate::{
     error::Result,
-    events::{self, Diagnosis, Event, Listeners, Machine, Reason, RunFinished, RunStarted, Severity},
+    events::{self, Diagnosis, Event, Listeners, Machine, Metric, Reason, RunFinished, RunStarted, Severity},
+    metrics::Score,
     report,
     run::{Log, RunDirectory, TensorBoard},
-    train::{Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint},
+    train::{Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint, contest::Product},
+    translation,
 };
+
+/// Pairs that a run's translations are scored on at its end.
+const SCORED_PAIRS: usize = 200;
 
 /// Trains as planned and leaves a complete run directory.
 ///
@@ -64,7 +69,8 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         Ok(())
     });
 
-    let mut trainer = Trainer::new(state, config, data.train.clone(), budget, &device);
+    let mut trainer =
+        Trainer::new(state, config, data.train.clone(), budget, &device).with_partners(data.partners.clone());
     trainer.begin_clock(started);
     let mut recorder = Recorder::new(&trainer, directory, listeners, &data, &earlier)?;
     recorder.tell(&started_event(&trainer, &data, budget))?;
@@ -72,7 +78,7 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         recorder.tell(&note)?;
     }
     if is_new {
-        recorder.write_reals(data.train.as_ref())?;
+        recorder.write_reals(&trainer)?;
         recorder.write_samples(&trainer)?;
         recorder.write_checkpoint(&trainer)?;
     }
@@ -86,6 +92,11 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
             outcome => break outcome,
         }
     };
+    if outcome.is_ok() {
+        for score in score_translation(&trainer, &data)? {
+            recorder.tell(&Event::Metric(score))?;
+        }
+    }
     finish(&trainer, &mut recorder, data.holdout.as_deref(), outcome)
 }
 
@@ -126,6 +137,7 @@ fn finish(
         samples: recorder.directory.sample(progress.images_seen),
         images_seen: progress.images_seen,
         seconds: trainer.seconds(),
+        translates: trainer.config.model.translates(),
         finished: outcome != Outcome::Stopped,
         best: recorder
             .best()
@@ -138,6 +150,26 @@ fn finish(
             }),
         directory,
     })
+}
+
+/// How far translations of held-out images are from the truth, where it is known.
+fn score_translation(trainer: &Trainer, data: &Data) -> Result<Vec<Metric>> {
+    let Product::Translators { to_b, .. } = trainer.state.contest.product() else {
+        return Ok(Vec::new());
+    };
+    let Some([inputs, truths]) = data.held_out_pairs() else {
+        return Ok(Vec::new());
+    };
+    let scores = translation::score(to_b, [inputs.as_ref(), truths.as_ref()], SCORED_PAIRS, trainer.device())?;
+    let images_seen = trainer.state.progress.images_seen;
+    let metric = |score: Score| Metric {
+        images_seen,
+        name: score.name,
+        value: score.value,
+        low: None,
+        high: None,
+    };
+    Ok(scores.into_iter().map(metric).collect())
 }
 
 fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
@@ -165,7 +197,7 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
         height_px: images.height_px as u32,
         width_px: images.width_px as u32,
         channels: images.channels as u32,
-        generator_parameters: state.contest.product().parameters().num_weights() as u64,
+        generator_parameters: state.contest.product().num_weights() as u64,
         discriminator_parameters: judges.sum::<usize>() as u64,
         batch: config.training.batch as u32,
         total_kimg: trainer.total_images() as f64 / 1000.0,

@@ -98,9 +98,9 @@ impl Training<'_> {
             dataset: self.dataset.to_owned(),
         };
         let generator = header.model.generator(RandomKey::from_seed(self.seed), self.device)?;
-        generator
-            .parameters()
-            .copy_from(trainer.state.contest.product().parameters())?;
+        if let Some(trained) = trainer.state.contest.product().generator() {
+            generator.parameters().copy_from(trained.parameters())?;
+        }
         Ok(ShippedGenerator::from_parts(header, generator, self.device))
     }
 
@@ -120,6 +120,7 @@ impl Training<'_> {
             data: DataConfig {
                 sources: Vec::new(),
                 flip: false,
+                swap: false,
                 pottery_images: 0,
                 open: gander_data::OpenOptions::default(),
             },

@@ -47,7 +47,11 @@ impl RunConfig {
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.evaluation.validate()?;
-        self.training.validate()
+        self.training.validate()?;
+        if self.model.translates() {
+            self.training.validate_translation()?;
+        }
+        Ok(())
     }
 }
 
@@ -59,6 +63,9 @@ pub struct DataConfig {
     pub sources: Vec<PathBuf>,
     /// Whether each drawn image is mirrored half of the time.
     pub flip: bool,
+    /// Whether families that translate take the second pictures for A and the first for B.
+    #[serde(default)]
+    pub swap: bool,
     /// Images that pottery has.
     pub pottery_images: usize,
     /// Size, channels, labels, cropping.
@@ -77,6 +84,9 @@ pub struct TrainingConfig {
     pub batch: usize,
     /// Parts that a batch is computed in, one after the other, to save memory.
     pub accumulate: usize,
+    /// Share of the run, at its end, over which the learning rate falls to zero in a line; 0 for none.
+    #[serde(default)]
+    pub decay_share: f64,
     /// Discriminator updates in one step.
     pub discriminator_updates: usize,
     /// Generator updates in one step.
@@ -129,6 +139,7 @@ impl TrainingConfig {
         check("training.beta1", self.beta1, (0.0..1.0).contains(&self.beta1))?;
         not_negative("training.gradient_penalty", self.gradient_penalty)?;
         not_negative("training.weight_clip", self.weight_clip)?;
+        share("training.decay_share", self.decay_share)?;
         self.augment.validate()?;
         let divides = self.accumulate > 0 && self.batch.is_multiple_of(self.accumulate);
         check("training.accumulate", self.accumulate as f64, divides)?;
@@ -142,6 +153,30 @@ impl TrainingConfig {
             not_negative("training.ema_half_life_kimg", self.ema_half_life_kimg.at(end))?;
         }
         Ok(())
+    }
+
+    /// Refuses what would do nothing: contests of translators have their own losses and no penalties.
+    fn validate_translation(&self) -> Result<()> {
+        let zero = |setting, ramp: Ramp| {
+            if ramp == Ramp::constant(0.0) {
+                return Ok(());
+            }
+            let value = format!("{} (families that translate take none)", ramp.start.max(ramp.end));
+            Err(Error::InvalidSetting { setting, value })
+        };
+        zero("training.r1_gamma", self.r1_gamma)?;
+        zero("training.r2_gamma", self.r2_gamma)?;
+        zero("training.gradient_penalty", Ramp::constant(self.gradient_penalty))?;
+        zero("training.weight_clip", Ramp::constant(self.weight_clip))?;
+        if self.augment_p != Probability::constant(0.0) {
+            let value = "not 0 (families that translate take none)".into();
+            return Err(Error::InvalidSetting {
+                setting: "training.augment_p",
+                value,
+            });
+        }
+        zero("training.ema_half_life_kimg", self.ema_half_life_kimg)?;
+        zero("training.accumulate", Ramp::constant(self.accumulate as f64 - 1.0))
     }
 }
 

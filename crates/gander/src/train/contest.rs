@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use gander_nn::{Parameters, optim::Adam};
-use gander_tensor::DeviceRef;
+use gander_tensor::{DeviceRef, RandomKey};
 
 use super::{
     config::{RunConfig, TrainingConfig},
@@ -13,7 +13,11 @@ use super::{
     state::Progress,
     steps::{Batch, Scalars},
 };
-use crate::{error::Result, models::Generator};
+use crate::{
+    error::Result,
+    models::{Generator, ModelConfig, translator::Translator},
+    translation::{contrast::ContrastState, cycle::CycleState, pairs::PairState},
+};
 
 /// The networks of a run with their optimizers, and how they take a step.
 pub trait Contest: Debug + Send {
@@ -60,18 +64,54 @@ pub struct Turn<'a> {
 pub enum Product<'a> {
     /// A network that makes images from latents.
     Generator(&'a dyn Generator),
+    /// Networks that make images from images.
+    Translators {
+        /// From A to B.
+        to_b: &'a dyn Translator,
+        /// From B to A, where the family learns the way back.
+        to_a: Option<&'a dyn Translator>,
+    },
 }
 
 impl Product<'_> {
-    /// The named tensors to ship.
-    pub fn parameters(&self) -> &Parameters {
+    /// The networks to ship, each with what its tensors' names begin with.
+    pub fn networks(&self) -> Vec<(&'static str, &Parameters)> {
         match self {
-            Self::Generator(generator) => generator.parameters(),
+            Self::Generator(generator) => vec![("", generator.parameters())],
+            Self::Translators { to_b, to_a } => {
+                let back = to_a.map(|to_a| ("to_a.", to_a.parameters()));
+                std::iter::once(("to_b.", to_b.parameters())).chain(back).collect()
+            }
         }
+    }
+
+    /// The network that makes images from latents, if that is what comes out.
+    pub fn generator(&self) -> Option<&dyn Generator> {
+        match self {
+            Self::Generator(generator) => Some(*generator),
+            Self::Translators { .. } => None,
+        }
+    }
+
+    /// Learned values of all networks to ship.
+    pub fn num_weights(&self) -> usize {
+        self.networks()
+            .iter()
+            .map(|(_, parameters)| parameters.num_weights())
+            .sum()
     }
 }
 
 /// The contest of a run's family, with fresh networks.
 pub fn new(config: &RunConfig, device: &DeviceRef) -> Result<Box<dyn Contest>> {
-    Ok(Box::new(Duel::new(config, device)?))
+    let key = RandomKey::from_seed(config.seed);
+    let adam = Progress::new(config.seed).adam(&config.training);
+    Ok(match &config.model {
+        ModelConfig::Cyclegan(model) => Box::new(CycleState::new(model, key, adam, device)?),
+        ModelConfig::Pix2pix(model) => Box::new(PairState::new(model, key, adam, device)?),
+        ModelConfig::Cut(model) | ModelConfig::Fastcut(model) => {
+            Box::new(ContrastState::new(model, key, adam, device)?)
+        }
+        _ => Box::new(Duel::new(config, device)?),
+    })
 }

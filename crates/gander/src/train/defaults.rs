@@ -15,7 +15,8 @@ use crate::{
     augment::AugmentPolicy,
     error::{Error, Result},
     losses::Loss,
-    models::{ImageSpec, ModelConfig, article, dcgan, r3gan, sngan},
+    models::{ImageSpec, ModelConfig, article, cut, cyclegan, dcgan, pix2pix, r3gan, sngan},
+    translation,
 };
 
 /// Minutes of a run whose length nobody gave: long enough for pots that a stranger names.
@@ -31,7 +32,29 @@ pub const POTTERY_SIZE: Size = Size {
 };
 
 /// The families by name.
-pub const FAMILIES: [&str; 4] = ["article", "dcgan", "sngan", "r3gan"];
+pub const FAMILIES: [&str; 8] = [
+    "article", "dcgan", "sngan", "r3gan", "pix2pix", "cyclegan", "cut", "fastcut",
+];
+
+/// What a family learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Material {
+    /// One set of images.
+    Images,
+    /// Two sets of which the same index shows partners.
+    Pairs,
+    /// Two sets that have nothing to do with each other.
+    Collections,
+}
+
+/// What a family learns from.
+pub fn material(family: &str) -> Material {
+    match family {
+        "pix2pix" => Material::Pairs,
+        "cyclegan" | "cut" | "fastcut" => Material::Collections,
+        _ => Material::Images,
+    }
+}
 
 /// The named sets of settings.
 const PRESETS: [(&str, &str); 3] = [
@@ -120,6 +143,19 @@ pub fn for_family(family: &str, images: ImageSpec) -> Result<(ModelConfig, Train
         "dcgan" => (ModelConfig::Dcgan(dcgan::Config::new(images)), dcgan_training()),
         "sngan" => (ModelConfig::Sngan(sngan::Config::new(images)), sngan_training()),
         "r3gan" => (ModelConfig::R3gan(r3gan::Config::new(images)), r3gan_training(images)),
+        "pix2pix" => (
+            ModelConfig::Pix2pix(pix2pix::Config::new(images)),
+            translation_training(0.5),
+        ),
+        "cyclegan" => (
+            ModelConfig::Cyclegan(cyclegan::Config::new(images)),
+            translation_training(0.5),
+        ),
+        "cut" => (ModelConfig::Cut(cut::Config::new(images)), translation_training(0.5)),
+        "fastcut" => (
+            ModelConfig::Fastcut(cut::Config::fast(images)),
+            translation_training(0.25),
+        ),
         other => {
             let reason = format!("no family named {other}; there are {}", FAMILIES.join(", "));
             return Err(Error::InvalidConfig { reason });
@@ -134,6 +170,7 @@ pub(crate) fn plain() -> TrainingConfig {
         burn_in_kimg: 0.0,
         batch: 64,
         accumulate: 1,
+        decay_share: 0.0,
         discriminator_updates: 1,
         generator_updates: 1,
         loss: Loss::NonSaturating,
@@ -174,6 +211,18 @@ fn sngan_training() -> TrainingConfig {
     }
 }
 
+/// Isola et al. 2017 and Zhu et al. 2017: Adam at 2e-4 with β1 0.5 on one image at a time, then down to zero in a line:
+/// over the second half of the run, for `FastCUT` over its last quarter. No average: what decays needs none.
+fn translation_training(decay_share: f64) -> TrainingConfig {
+    TrainingConfig {
+        total_kimg: 100.0,
+        batch: 1,
+        decay_share,
+        ema_half_life_kimg: Ramp::constant(0.0),
+        ..plain()
+    }
+}
+
 /// Huang et al. 2024 with a burn-in of a fifth of the run: it sees thousands of images here, not millions.
 ///
 /// `r1_gamma` grows with the number of pixels: 0.05 at 32 px and 2 at 64 px in the paper's table; its own text finds
@@ -210,6 +259,9 @@ const AVERAGE_SHARE: f64 = 0.04;
 
 /// Makes the networks as wide, and the average as long, as the time is worth.
 fn fit(model: &mut ModelConfig, training: &mut TrainingConfig, minutes: f64) -> Result<()> {
+    if model.translates() {
+        return translation::fit(model, minutes);
+    }
     if let ModelConfig::Dcgan(config) = model {
         let usual = dcgan::Config {
             width: WIDTH,

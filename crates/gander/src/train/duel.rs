@@ -6,7 +6,7 @@ use gander_tensor::{DeviceRef, RandomKey};
 use super::{
     config::RunConfig,
     contest::{Contest, Product, Turn},
-    state::adam_config,
+    state::Progress,
     steps::{self, Scalars},
 };
 use crate::{
@@ -33,14 +33,14 @@ impl Duel {
     /// Fresh networks.
     ///
     /// # Errors
-    /// What the engine meets.
+    /// [`crate::Error::Translates`] for a family that makes images from images.
     pub fn new(config: &RunConfig, device: &DeviceRef) -> Result<Self> {
         let key = RandomKey::from_seed(config.seed);
         let generator = config.model.generator(key, device)?;
         let discriminator = config.model.discriminator(key, device)?;
         let ema_generator = config.model.generator(key, device)?;
         ema_generator.parameters().copy_from(generator.parameters())?;
-        let adam = adam_config(&config.training, 0.0);
+        let adam = Progress::new(config.seed).adam(&config.training);
         Ok(Self {
             generator_optimizer: Adam::new(adam, generator.parameters())?,
             discriminator_optimizer: Adam::new(adam, discriminator.parameters())?,

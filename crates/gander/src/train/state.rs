@@ -136,6 +136,27 @@ impl Progress {
         });
     }
 
+    /// Adam's learning rate now: along its ramp, and down to zero over the last share of the run that decays.
+    pub fn learning_rate(&self, training: &TrainingConfig) -> f64 {
+        let rate = training.learning_rate.at(self.burn_in_share(training));
+        if training.decay_share <= 0.0 {
+            return rate;
+        }
+        let (total, _) = self.plan(training);
+        let left = 1.0 - self.images_seen as f64 / total.max(1) as f64;
+        rate * (left / training.decay_share).clamp(0.0, 1.0)
+    }
+
+    /// Adam's settings now.
+    pub fn adam(&self, training: &TrainingConfig) -> AdamConfig {
+        AdamConfig {
+            lr: self.learning_rate(training) as f32,
+            beta1: training.beta1 as f32,
+            beta2: training.beta2.at(self.burn_in_share(training)) as f32,
+            eps: training.adam_eps as f32,
+        }
+    }
+
     /// The share of the burn-in that is behind the run.
     pub fn burn_in_share(&self, training: &TrainingConfig) -> f64 {
         let (_, burn_in) = self.plan(training);
@@ -263,14 +284,4 @@ pub(crate) fn load_parameters(parameters: &Parameters, prefix: &str, tensors: &B
         parameter.set(tensor)?;
     }
     Ok(())
-}
-
-/// Adam's settings at a share of the burn-in.
-pub(crate) fn adam_config(training: &TrainingConfig, share: f64) -> AdamConfig {
-    AdamConfig {
-        lr: training.learning_rate.at(share) as f32,
-        beta1: training.beta1 as f32,
-        beta2: training.beta2.at(share) as f32,
-        eps: training.adam_eps as f32,
-    }
 }

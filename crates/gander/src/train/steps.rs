@@ -2,15 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use gander_nn::{Mode, Parameters};
+use gander_nn::{Mode, Parameters, optim::AdamConfig};
 use gander_tensor::{GradOptions, RandomKey, Tensor, Unused, grad, is_piecewise_linear, no_grad};
 
-use super::{
-    config::TrainingConfig,
-    contest::Turn,
-    duel::Duel,
-    state::{Progress, adam_config},
-};
+use super::{config::TrainingConfig, contest::Turn, duel::Duel, state::Progress};
 use crate::{
     augment,
     diagnosis::balance,
@@ -26,6 +21,8 @@ pub struct Batch {
     pub images: Tensor,
     /// `[batch]`
     pub labels: Option<Tensor>,
+    /// For families that translate, images of the other collection: `[batch, height, width, channels]`
+    pub partners: Option<Tensor>,
 }
 
 /// What a step tells about itself, by name.
@@ -41,6 +38,8 @@ pub struct Settings<'a> {
     pub training: &'a TrainingConfig,
     /// How much of the burn-in is behind the run.
     pub share: f64,
+    /// The optimizers' settings.
+    pub adam: AdamConfig,
     /// Real images that the discriminator was shown when the step began.
     pub images_seen: u64,
     /// Where gradients pass.
@@ -52,6 +51,7 @@ impl fmt::Debug for Settings<'_> {
         f.debug_struct("Settings")
             .field("training", &self.training)
             .field("share", &self.share)
+            .field("adam", &self.adam)
             .field("images_seen", &self.images_seen)
             .finish_non_exhaustive()
     }
@@ -98,6 +98,7 @@ pub fn step(duel: &mut Duel, turn: Turn<'_>) -> Result<Scalars> {
     let settings = Settings {
         training,
         share: progress.burn_in_share(training),
+        adam: progress.adam(training),
         images_seen: progress.images_seen,
         reduce: &|gradients| Ok(gradients),
     };
@@ -156,7 +157,7 @@ fn update_discriminator(
     let gradients = (settings.reduce)(gradients)?;
     let parameters = duel.discriminator.parameters();
     check_finite("discriminator", parameters, scalars, &gradients, settings.images_seen)?;
-    duel.discriminator_optimizer.config = adam_config(settings.training, settings.share);
+    duel.discriminator_optimizer.config = settings.adam;
     duel.discriminator_optimizer.step(parameters, gradients)?;
     if settings.training.weight_clip > 0.0 {
         regularizers::clip_weights(parameters, settings.training.weight_clip as f32)?;
@@ -293,7 +294,7 @@ fn update_generator(duel: &mut Duel, gradients: Vec<Tensor>, scalars: &Scalars, 
     let gradients = (settings.reduce)(gradients)?;
     let parameters = duel.generator.parameters();
     check_finite("generator", parameters, scalars, &gradients, settings.images_seen)?;
-    duel.generator_optimizer.config = adam_config(settings.training, settings.share);
+    duel.generator_optimizer.config = settings.adam;
     Ok(duel.generator_optimizer.step(parameters, gradients)?)
 }
 
@@ -402,7 +403,7 @@ fn record_logits(scalars: &mut Scalars, loss: Loss, real_logits: &Tensor, fake_l
 }
 
 /// Stops before anything non-finite reaches the weights.
-fn check_finite(
+pub(crate) fn check_finite(
     network: &'static str,
     parameters: &Parameters,
     scalars: &Scalars,

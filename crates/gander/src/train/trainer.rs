@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gander_data::{Batch as PixelBatch, Dataset, Flip, Loader, LoaderOptions};
+use gander_data::{Batch as PixelBatch, Dataset, Flip, Loader, LoaderOptions, Sampler};
 use gander_tensor::{DType, DeviceRef, Tensor};
 
 use super::{
@@ -55,6 +55,30 @@ pub trait Observer {
     }
 }
 
+/// The second set of a run that translates.
+#[derive(Clone)]
+pub struct Partners {
+    /// The images.
+    pub images: Arc<dyn Dataset>,
+    /// What they are to the first set.
+    pub pairing: Pairing,
+}
+
+/// What a second set is to the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// The same index shows partners.
+    Paired,
+    /// Two collections, each drawn from by itself.
+    Unpaired,
+}
+
+/// Identifies all images of a run.
+pub fn fingerprint(images: &dyn Dataset, partners: Option<&Partners>) -> String {
+    let second = partners.map(|partners| format!("+{}", partners.images.fingerprint()));
+    images.fingerprint() + &second.unwrap_or_default()
+}
+
 /// A run in progress.
 pub struct Trainer {
     /// Everything that changes.
@@ -63,6 +87,7 @@ pub struct Trainer {
     pub config: RunConfig,
     device: DeviceRef,
     dataset: Arc<dyn Dataset>,
+    partners: Option<Partners>,
     budget: Budget,
     /// When this process's share of the training began, and the seconds before it.
     clock: (Instant, f64),
@@ -86,9 +111,26 @@ impl Trainer {
             config,
             device: device.clone(),
             dataset,
+            partners: None,
             budget,
             clock,
         }
+    }
+
+    /// With a second set, for families that translate.
+    #[must_use]
+    pub fn with_partners(self, partners: Option<Partners>) -> Self {
+        Self { partners, ..self }
+    }
+
+    /// The second set, of families that translate.
+    pub fn partners(&self) -> Option<&Partners> {
+        self.partners.as_ref()
+    }
+
+    /// Identifies all images of the run.
+    pub fn data_fingerprint(&self) -> String {
+        fingerprint(self.dataset.as_ref(), self.partners.as_ref())
     }
 
     /// Counts the time since `started`, when a time budget began, as part of the run.
@@ -153,9 +195,13 @@ impl Trainer {
     }
 }
 
+/// Gives the draws from a second collection an order of their own.
+const SECOND_SET: u64 = 0xB;
+
 /// Real batches as tensors.
 struct Batches {
     loader: Loader,
+    partners: Option<Loader>,
     device: DeviceRef,
     is_labeled: bool,
 }
@@ -174,9 +220,21 @@ impl Batches {
         };
         let sampler = trainer.state.sampler(trainer.dataset.len());
         let loader = Loader::new(Arc::clone(&trainer.dataset), sampler, options)?;
+        let partners = trainer.partners().map(|partners| {
+            let seed = trainer.state.progress.seed;
+            let sampler = match partners.pairing {
+                Pairing::Paired => sampler,
+                Pairing::Unpaired => Sampler {
+                    position: sampler.position,
+                    ..Sampler::new(seed ^ SECOND_SET, partners.images.len())
+                },
+            };
+            Loader::new(Arc::clone(&partners.images), sampler, options)
+        });
         let labeled = trainer.config.model.images().num_classes > 0;
         Ok(Self {
             loader,
+            partners: partners.transpose()?,
             device: trainer.device.clone(),
             is_labeled: labeled,
         })
@@ -197,7 +255,17 @@ impl Batches {
             .transpose()?;
         let images = to_tensor(&pixels, &self.device)?;
         self.loader.recycle(pixels);
-        Ok(Batch { images, labels })
+        let partners = self.partners.as_mut().map(|loader| -> Result<Tensor> {
+            let pixels = loader.next_batch()?;
+            let images = to_tensor(&pixels, &self.device)?;
+            loader.recycle(pixels);
+            Ok(images)
+        });
+        Ok(Batch {
+            images,
+            labels,
+            partners: partners.transpose()?,
+        })
     }
 }
 

@@ -1,66 +1,41 @@
-//! One training step of CycleGAN: two translators, there and back, against two discriminators.
+//! CycleGAN's contest: two translators, there and back, against two discriminators.
 
 use gander_nn::{
     Parameters,
     optim::{Adam, AdamConfig},
 };
-use gander_tensor::{DeviceRef, GradOptions, RandomKey, Tensor, concat, grad};
-use serde::{Deserialize, Serialize};
+use gander_tensor::{DeviceRef, RandomKey, Tensor, concat};
 
+use super::{
+    player::{Both, Player, distance, gradients, halves, record},
+    pool::ImagePool,
+};
 use crate::{
     error::{Error, Result},
     losses::Loss,
-    models::cyclegan::{Config, PatchDiscriminator, Translator},
-    train::steps::{Gradients, Scalars},
+    models::{
+        cyclegan::Config, patches::PatchDiscriminator, residual::ResidualTranslator, translator::Translator as _,
+    },
+    train::{
+        contest::{Contest, Product, Turn},
+        steps::{Gradients, Scalars},
+    },
 };
-
-/// What the translators make small beside the adversarial loss.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CycleWeights {
-    /// Of the mean distance between an image and what comes back from the other collection.
-    pub cycle: f32,
-    /// Of the mean distance between an image and what its own collection's translator makes of it.
-    pub identity: f32,
-}
-
-impl Default for CycleWeights {
-    /// Sections 4 and 5.2 of the paper: 10, and half of it.
-    fn default() -> Self {
-        Self {
-            cycle: 10.0,
-            identity: 5.0,
-        }
-    }
-}
-
-/// A network and its optimizer.
-#[derive(Debug)]
-pub struct Player<N> {
-    /// The network.
-    pub network: N,
-    /// Adam for its weights.
-    pub optimizer: Adam,
-}
-
-impl<N> Player<N> {
-    fn new(network: N, parameters: impl Fn(&N) -> &Parameters, adam: AdamConfig) -> Result<Self> {
-        let optimizer = Adam::new(adam, parameters(&network))?;
-        Ok(Self { network, optimizer })
-    }
-}
 
 /// Everything that changes in a step.
 #[derive(Debug)]
 pub struct CycleState {
     /// From B to A.
-    pub to_a: Player<Translator>,
+    pub to_a: Player<ResidualTranslator>,
     /// From A to B.
-    pub to_b: Player<Translator>,
+    pub to_b: Player<ResidualTranslator>,
     /// Judges images of A.
     pub judge_a: Player<PatchDiscriminator>,
     /// Judges images of B.
     pub judge_b: Player<PatchDiscriminator>,
+    /// Earlier fakes of A and B.
+    pools: [ImagePool; 2],
+    config: Config,
 }
 
 impl CycleState {
@@ -68,18 +43,83 @@ impl CycleState {
     pub fn new(config: &Config, key: RandomKey, adam: AdamConfig, device: &DeviceRef) -> Result<Self> {
         let translator = |name| {
             let network = config.translator(key.named(name), device)?;
-            Player::new(network, Translator::parameters, adam)
+            Player::new(name, network, ResidualTranslator::parameters, adam)
         };
         let judge = |name| {
             let network = config.discriminator(key.named(name), device)?;
-            Player::new(network, PatchDiscriminator::parameters, adam)
+            Player::new(name, network, PatchDiscriminator::parameters, adam)
         };
+        let pool = || ImagePool::new(config.pool, config.images, device);
         Ok(Self {
             to_a: translator("to_a")?,
             to_b: translator("to_b")?,
             judge_a: judge("judge_a")?,
             judge_b: judge("judge_b")?,
+            pools: [pool()?, pool()?],
+            config: *config,
         })
+    }
+}
+
+impl Contest for CycleState {
+    fn tensors(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![
+            ("to_a", self.to_a.parameters()),
+            ("to_b", self.to_b.parameters()),
+            ("judge_a", self.judge_a.parameters()),
+            ("judge_b", self.judge_b.parameters()),
+            ("pool_a", self.pools[0].tensors()),
+            ("pool_b", self.pools[1].tensors()),
+        ]
+    }
+
+    fn optimizers(&self) -> Vec<(&'static str, &Adam)> {
+        vec![
+            ("to_a_optimizer", &self.to_a.optimizer),
+            ("to_b_optimizer", &self.to_b.optimizer),
+            ("judge_a_optimizer", &self.judge_a.optimizer),
+            ("judge_b_optimizer", &self.judge_b.optimizer),
+        ]
+    }
+
+    fn optimizers_mut(&mut self) -> Vec<(&'static str, &mut Adam)> {
+        vec![
+            ("to_a_optimizer", &mut self.to_a.optimizer),
+            ("to_b_optimizer", &mut self.to_b.optimizer),
+            ("judge_a_optimizer", &mut self.judge_a.optimizer),
+            ("judge_b_optimizer", &mut self.judge_b.optimizer),
+        ]
+    }
+
+    fn judges(&self) -> Vec<&Parameters> {
+        vec![self.judge_a.parameters(), self.judge_b.parameters()]
+    }
+
+    fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {
+        let key = turn.progress.next_key();
+        let reals = Both::next(&mut turn, key)?;
+        let adam = turn.progress.adam(turn.training);
+        for (_, optimizer) in self.optimizers_mut() {
+            optimizer.config = adam;
+        }
+        let moment = Moment {
+            key,
+            images_seen: turn.progress.images_seen,
+        };
+        let reals = Reals {
+            a: &reals.a,
+            b: &reals.b,
+        };
+        let scalars = cycle_step(self, reals, moment)?;
+        turn.progress.images_seen += reals.a.side(0) as u64;
+        Ok(scalars)
+    }
+
+    fn product(&self) -> Product<'_> {
+        Product::Translators {
+            to_b: &self.to_b.network,
+            to_a: Some(&self.to_a.network),
+        }
     }
 }
 
@@ -92,17 +132,28 @@ pub struct Reals<'a> {
     pub b: &'a Tensor,
 }
 
+/// When a step is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The step's randomness.
+    pub key: RandomKey,
+    /// Images seen before it.
+    pub images_seen: u64,
+}
+
 /// One update of both translators, then one of both discriminators.
 ///
 /// Adversarial losses are least squares; those of the discriminators are halved, as in section 4 of the paper.
 ///
 /// # Source
 /// Zhu et al. 2017, section 3, <https://arxiv.org/abs/1703.10593>.
-pub fn cycle_step(state: &mut CycleState, reals: Reals<'_>, weights: CycleWeights) -> Result<Scalars> {
+pub fn cycle_step(state: &mut CycleState, reals: Reals<'_>, moment: Moment) -> Result<Scalars> {
     let mut scalars = Scalars::new();
-    let [fake_a, fake_b] = update_translators(state, reals, weights, &mut scalars)?;
-    let loss =
-        update_judge(&mut state.judge_a, reals.a, &fake_a)? + update_judge(&mut state.judge_b, reals.b, &fake_b)?;
+    let [fake_a, fake_b] = update_translators(state, reals, moment, &mut scalars)?;
+    let shown_a = state.pools[0].exchange(&fake_a, moment.key.named("a"))?;
+    let shown_b = state.pools[1].exchange(&fake_b, moment.key.named("b"))?;
+    let loss = update_judge(&mut state.judge_a, reals.a, &shown_a, moment)?
+        + update_judge(&mut state.judge_b, reals.b, &shown_b, moment)?;
     scalars.insert("discriminator_loss", loss);
     Ok(scalars)
 }
@@ -113,53 +164,41 @@ pub fn cycle_step(state: &mut CycleState, reals: Reals<'_>, weights: CycleWeight
 fn update_translators(
     state: &mut CycleState,
     reals: Reals<'_>,
-    weights: CycleWeights,
+    moment: Moment,
     scalars: &mut Scalars,
 ) -> Result<[Tensor; 2]> {
     let Reals { a, b } = reals;
-    let mut gradients = Gradients::default();
+    let (mut sum_a, mut sum_b) = (Gradients::default(), Gradients::default());
     let mut fake = |direction: Direction<'_>| {
-        let players = [&state.to_a, &state.to_b];
-        let asked: Vec<Tensor> = players
-            .iter()
-            .flat_map(|player| player.network.parameters().weight_tensors())
-            .collect();
-        let (loss, fake) = direction.loss(weights, scalars)?;
-        gradients.add(grad(
-            &[&loss],
-            &asked.iter().collect::<Vec<_>>(),
-            GradOptions::default(),
-        )?)?;
+        let (loss, fake) = direction.loss(&state.config, scalars)?;
+        let [for_a, for_b] = gradients(&loss, [state.to_a.parameters(), state.to_b.parameters()])?;
+        sum_a.add(for_a)?;
+        sum_b.add(for_b)?;
         Ok::<_, Error>(fake)
     };
-    let to_b = Direction {
+    let fake_b = fake(Direction {
         there: &state.to_b.network,
         back: &state.to_a.network,
         judge: &state.judge_b.network,
         source: a,
         target: b,
-    };
-    let fake_b = fake(to_b)?;
-    let to_a = Direction {
+    })?;
+    let fake_a = fake(Direction {
         there: &state.to_a.network,
         back: &state.to_b.network,
         judge: &state.judge_a.network,
         source: b,
         target: a,
-    };
-    let fake_a = fake(to_a)?;
-    let mut for_a = gradients.sum();
-    let for_b = for_a.split_off(state.to_a.network.parameters().weights().count());
-    for (player, gradients) in [(&mut state.to_a, for_a), (&mut state.to_b, for_b)] {
-        player.optimizer.step(player.network.parameters(), gradients)?;
-    }
+    })?;
+    state.to_a.update(sum_a.sum(), scalars, moment.images_seen)?;
+    state.to_b.update(sum_b.sum(), scalars, moment.images_seen)?;
     Ok([fake_a, fake_b])
 }
 
 /// From a collection to the other, and back.
 struct Direction<'a> {
-    there: &'a Translator,
-    back: &'a Translator,
+    there: &'a ResidualTranslator,
+    back: &'a ResidualTranslator,
     judge: &'a PatchDiscriminator,
     source: &'a Tensor,
     target: &'a Tensor,
@@ -167,7 +206,7 @@ struct Direction<'a> {
 
 impl Direction<'_> {
     /// This direction's part of the translators' loss, and the fakes.
-    fn loss(&self, weights: CycleWeights, scalars: &mut Scalars) -> Result<(Tensor, Tensor)> {
+    fn loss(&self, config: &Config, scalars: &mut Scalars) -> Result<(Tensor, Tensor)> {
         // Both collections in one pass: instances are normalized one by one.
         let (fake, same) = halves(&self.there.forward(&concat(&[self.source, self.target], 0)?)?)?;
         let logits = self.judge.forward(&fake)?;
@@ -176,8 +215,8 @@ impl Direction<'_> {
         let cycle = distance(&self.back.forward(&fake)?, self.source)?;
         let identity = distance(&same, self.target)?;
         let loss = adversarial
-            .add(&cycle.mul_scalar(weights.cycle)?)?
-            .add(&identity.mul_scalar(weights.identity)?)?;
+            .add(&cycle.mul_scalar(config.cycle_weight)?)?
+            .add(&identity.mul_scalar(config.identity_weight)?)?;
         for (name, part) in [
             ("generator_loss", &loss),
             ("cycle_distance", &cycle),
@@ -189,25 +228,14 @@ impl Direction<'_> {
     }
 }
 
-fn update_judge(judge: &mut Player<PatchDiscriminator>, real: &Tensor, fake: &Tensor) -> Result<f64> {
+fn update_judge(judge: &mut Player<PatchDiscriminator>, real: &Tensor, fake: &Tensor, moment: Moment) -> Result<f64> {
     let (real_logits, fake_logits) = halves(&judge.network.forward(&concat(&[real, fake], 0)?)?)?;
     let loss = Loss::LeastSquares.discriminator(&real_logits, &fake_logits)?;
-    let value = f64::from(loss.item()?);
-    let weights = judge.network.parameters().weight_tensors();
-    let gradients = grad(&[&loss], &weights.iter().collect::<Vec<_>>(), GradOptions::default())?;
+    let mut scalars = Scalars::new();
+    record(&mut scalars, "discriminator_loss", &loss)?;
+    let [gradients] = gradients(&loss, [judge.parameters()])?;
     // Weights change in place once nothing else holds them.
-    drop((real_logits, fake_logits, loss, weights));
-    judge.optimizer.step(judge.network.parameters(), gradients)?;
-    Ok(value)
-}
-
-/// The mean absolute difference.
-fn distance(a: &Tensor, b: &Tensor) -> gander_tensor::Result<Tensor> {
-    a.sub(b)?.abs()?.mean_all()
-}
-
-/// The first and the second half of a batch.
-fn halves(x: &Tensor) -> gander_tensor::Result<(Tensor, Tensor)> {
-    let half = x.side(0) / 2;
-    Ok((x.slice(0, 0, half)?, x.slice(0, half, 2 * half)?))
+    drop((real_logits, fake_logits, loss));
+    judge.update(gradients, &scalars, moment.images_seen)?;
+    Ok(scalars["discriminator_loss"])
 }

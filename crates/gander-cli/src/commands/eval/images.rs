@@ -17,7 +17,7 @@ use gander_data::{
 };
 use gander_tensor::DeviceRef;
 
-use super::{Arguments, Split};
+use super::{Arguments, Split, translated::Translated};
 use crate::{failure::refuse, progress, screen::Screen, text};
 
 /// Images that are made between two looks at the progress.
@@ -28,6 +28,7 @@ const POTTERY: &str = "pottery";
 /// What is scored, before its size is known.
 pub(super) enum Fakes {
     Generator(Box<ShippedGenerator>),
+    Translated(Box<Translated>),
     Files(PathBuf),
 }
 
@@ -67,6 +68,7 @@ impl Fakes {
     pub(super) fn open(self, shape: ImageShape, screen: &Screen) -> anyhow::Result<Source> {
         let path = match self {
             Self::Generator(generator) => return Ok(Source::Generator(generator)),
+            Self::Translated(translated) => return Ok(Source::Translated(translated)),
             Self::Files(path) => path,
         };
         let options = OpenOptions {
@@ -101,6 +103,7 @@ impl Fakes {
 /// What is scored.
 pub(super) enum Source {
     Generator(Box<ShippedGenerator>),
+    Translated(Box<Translated>),
     Images(Arc<dyn Dataset>),
 }
 
@@ -126,6 +129,11 @@ impl Source {
                 bar.finish_and_clear();
                 Ok((judging.finish()?, num))
             }
+            Self::Translated(translated) => {
+                let images = &translated.images;
+                let scores = judge.score(images, &mut |_| ())?;
+                Ok((translated.with_pairs(scores), images.len().min(num)))
+            }
             Self::Images(images) => {
                 let num = images.len().min(num);
                 let bar = progress::bar(screen, "images", num as u64);
@@ -145,16 +153,20 @@ impl Source {
                 let seeds: Vec<u64> = (0..num as u64).map(|index| seed.wrapping_add(index)).collect();
                 Ok(generator.sample(&seeds, &SampleOptions::default())?.images)
             }
-            Self::Images(images) => {
-                let bytes = images.shape().bytes();
-                let mut pixels = vec![0; images.len().min(num) * bytes];
-                for (index, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
-                    images.read(index, pixels)?;
-                }
-                Ok(pixels)
-            }
+            Self::Translated(translated) => first(&translated.images, num),
+            Self::Images(images) => first(images.as_ref(), num),
         }
     }
+}
+
+/// The first images of a set in bytes, at most `num`.
+fn first(images: &dyn Dataset, num: usize) -> anyhow::Result<Vec<u8>> {
+    let bytes = images.shape().bytes();
+    let mut pixels = vec![0; images.len().min(num) * bytes];
+    for (index, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
+        images.read(index, pixels)?;
+    }
+    Ok(pixels)
 }
 
 /// The real images.

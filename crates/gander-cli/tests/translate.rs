@@ -1,0 +1,150 @@
+//! Style transfer from training to a picture on disk: every door of it once.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use image::{GrayImage, ImageReader, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+
+fn gander(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gander"))
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn works(directory: &Path, arguments: &[&str]) -> String {
+    let output = gander(directory, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(directory: &Path, arguments: &[&str]) -> String {
+    let output = gander(directory, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert!(said.contains("hint:"), "{said}");
+    said
+}
+
+/// A run of a few steps: what it makes is nothing to look at.
+const SMALL: [&str; 9] = [
+    "--resolution",
+    "32",
+    "--kimg",
+    "0.006",
+    "--set",
+    "model.width=4",
+    "--set",
+    "data.pottery_images=40",
+    "--quiet",
+];
+
+#[test]
+fn pots_are_translated_both_ways() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let train = [
+        &["train", "--family", "cyclegan", "--set", "model.blocks=1"][..],
+        &SMALL,
+    ]
+    .concat();
+    works(place, &train);
+    let run = "runs/00001-pottery";
+    for file in ["report.html", "reals.png", "generator.safetensors"] {
+        assert!(place.join(run).join(file).is_file(), "{file}");
+    }
+
+    RgbImage::from_pixel(50, 41, Rgb([9, 99, 199]))
+        .save(place.join("color.png"))
+        .unwrap();
+    GrayImage::from_pixel(33, 64, Luma([80]))
+        .save(place.join("grey.png"))
+        .unwrap();
+    let clear = RgbaImage::from_fn(40, 40, |x, _| Rgba([200, 10, 10, x as u8]));
+    clear.save(place.join("clear.png")).unwrap();
+    std::fs::write(place.join("broken.png"), "no picture").unwrap();
+    let inputs = ["color.png", "grey.png", "clear.png", "broken.png"];
+    for direction in ["ab", "ba"] {
+        let out = format!("out-{direction}");
+        let translate = [
+            &["translate", run][..],
+            &inputs,
+            &["--out", &out, "--direction", direction],
+        ]
+        .concat();
+        works(place, &translate);
+        let sides = |name: &str| {
+            ImageReader::open(place.join(&out).join(name))
+                .unwrap()
+                .decode()
+                .unwrap()
+        };
+        assert_eq!((sides("color.png").width(), sides("color.png").height()), (50, 41));
+        assert_eq!((sides("grey.png").width(), sides("grey.png").height()), (33, 64));
+        let kept = sides("clear.png").to_rgba8();
+        assert!(
+            (0..40).all(|x| kept.get_pixel(x, 20)[3] == x as u8),
+            "transparency is kept"
+        );
+        assert!(!place.join(&out).join("broken.png").exists());
+    }
+    works(
+        place,
+        &["translate", run, "color.png", "--out", "as-it-was", "--strength", "0"],
+    );
+    let same = ImageReader::open(place.join("as-it-was/color.png"))
+        .unwrap()
+        .decode()
+        .unwrap();
+    assert_eq!(same.to_rgb8().get_pixel(7, 7), &Rgb([9, 99, 199]));
+
+    let scores = works(
+        place,
+        &["eval", run, "--num", "4", "--metrics", "kid", "--features", "pixels"],
+    );
+    for score in ["l1_4", "psnr_4", "ssim_4", "sharpness_4", "kid4_pixels"] {
+        assert!(scores.contains(score), "{score} in {scores}");
+    }
+    assert!(works(place, &["inspect", run]).contains("cyclegan"));
+    assert!(refused(place, &["sample", run, "--grid", "a.png"]).contains("gander translate"));
+    let more = ["train", "--resume", run, "--kimg", "0.008", "--quiet"];
+    works(place, &more);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    works(place, &[&["train", "--family", "pix2pix"][..], &SMALL].concat());
+    RgbImage::new(40, 40).save(place.join("a.png")).unwrap();
+    let back = [
+        "translate",
+        "runs/00001-pottery",
+        "a.png",
+        "--out",
+        "o",
+        "--direction",
+        "ba",
+    ];
+    assert!(refused(place, &back).contains("from A to B only"));
+    let none = ["translate", "runs/00001-pottery", "runs", "--out", "o"];
+    assert!(refused(place, &none).contains("no pictures in runs"));
+    std::fs::create_dir(place.join("one")).unwrap();
+    for index in 0..3 {
+        RgbImage::new(32, 32)
+            .save(place.join(format!("one/{index}.png")))
+            .unwrap();
+    }
+    assert!(refused(place, &["train", "--family", "cyclegan", "one"]).contains("two collections"));
+    // No picture is wider than high, so none holds two.
+    assert!(refused(place, &["train", "--family", "pix2pix", "one"]).contains("side by side"));
+    assert!(refused(place, &["train", "--family", "cut", "one", "one", "--labels"]).contains("--labels"));
+    let penalized = ["train", "--family", "cut", "--gamma", "1", "--kimg", "1"];
+    assert!(refused(place, &penalized).contains("training.r1_gamma"));
+}

@@ -1,0 +1,143 @@
+//! CUT and `FastCUT`: one translator from one collection to another, held to its input by contrast.
+//!
+//! Park, Efros, Zhang & Zhu 2020, <https://arxiv.org/abs/2007.15651>. A patch of the output should look, to the
+//! translator's own encoder, more like the patch of the input in its place than like other patches of the input. There
+//! is no way back, so that one translator and one judge are enough. `FastCUT` drops the identity term and weighs the
+//! contrast ten times as much instead.
+
+use gander_nn::{
+    Init, Mode, Parameters, Scope,
+    layers::{Linear, LinearConfig},
+};
+use gander_tensor::{Activation, DeviceRef, RandomKey, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ImageSpec,
+    patches::{self, PatchDiscriminator},
+    residual::{self, Resampling, ResidualTranslator},
+};
+
+/// Settings of the networks and of what they make small.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Images of both collections, as they are trained on.
+    pub images: ImageSpec,
+    /// Channels of the first layer of each network.
+    pub width: usize,
+    /// Residual blocks of the translator.
+    pub blocks: usize,
+    /// Weight of the contrast.
+    pub contrast_weight: f32,
+    /// Whether images of the target collection, too, are held to themselves by contrast.
+    pub identity: bool,
+    /// Whether a mirrored input has to give the mirrored output's features.
+    pub mirror: bool,
+    /// Places at which patches are compared, at each of five depths.
+    pub patches: usize,
+    /// Features of a patch that are compared.
+    pub feature_dim: usize,
+    /// By which similarities are divided.
+    pub temperature: f32,
+}
+
+/// As in CycleGAN. The authors' code takes Xavier's with a gain of 0.02; before an instance normalization the scale of a
+/// weight changes nothing but how fast Adam turns it.
+const WEIGHTS: Init = Init::normal(0.02);
+
+impl Config {
+    /// CUT in the paper's sizes.
+    pub fn new(images: ImageSpec) -> Self {
+        Self {
+            images,
+            width: 64,
+            blocks: 9,
+            contrast_weight: 1.0,
+            identity: true,
+            mirror: false,
+            patches: 256,
+            feature_dim: 256,
+            temperature: 0.07,
+        }
+    }
+
+    /// `FastCUT` in the paper's sizes.
+    pub fn fast(images: ImageSpec) -> Self {
+        Self {
+            contrast_weight: 10.0,
+            identity: false,
+            mirror: true,
+            ..Self::new(images)
+        }
+    }
+
+    /// A translator with fresh weights.
+    pub fn translator(&self, key: RandomKey, device: &DeviceRef) -> Result<ResidualTranslator> {
+        let config = residual::Config {
+            channels: self.images.channels,
+            width: self.width,
+            blocks: self.blocks,
+            resampling: Resampling::Filtered,
+            init: WEIGHTS,
+        };
+        config.init(key, device)
+    }
+
+    /// A discriminator with fresh weights.
+    pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<PatchDiscriminator> {
+        let config = patches::Config {
+            channels: self.images.channels,
+            width: self.width,
+            init: WEIGHTS,
+        };
+        config.init(key, device)
+    }
+
+    /// What looks at the translator's features, with fresh weights.
+    pub fn heads(&self, key: RandomKey, device: &DeviceRef) -> Result<Heads> {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, key, device);
+        let channels = ResidualTranslator::feature_channels(self.images.channels, self.width);
+        let heads = channels.iter().enumerate().map(|(index, &channels)| {
+            let mut scope = scope.child(&format!("depth{index}"));
+            let linear = |inputs, activation| LinearConfig {
+                activation,
+                init: WEIGHTS,
+                ..LinearConfig::new(inputs, self.feature_dim)
+            };
+            Ok([
+                linear(channels, Activation::Relu).init(&mut scope.child("linear0"))?,
+                linear(self.feature_dim, Activation::Identity).init(&mut scope.child("linear1"))?,
+            ])
+        });
+        let heads = heads.collect::<Result<_>>()?;
+        Ok(Heads { parameters, heads })
+    }
+}
+
+/// Two layers for each depth that turn the features of a patch into a direction.
+#[derive(Debug)]
+pub struct Heads {
+    parameters: Parameters,
+    heads: Vec<[Linear; 2]>,
+}
+
+impl Heads {
+    /// Its named tensors.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Vectors of length one.
+    ///
+    /// # Shapes
+    /// - `patches`: `[patches, channels]`, features of one depth
+    /// - returns: `[patches, feature_dim]`
+    pub fn forward(&self, depth: usize, patches: &Tensor) -> Result<Tensor> {
+        let [linear0, linear1] = &self.heads[depth];
+        let x = linear1.forward(&linear0.forward(patches, Mode::Train)?, Mode::Train)?;
+        let length = x.square()?.sum_keep(&[-1])?.add_scalar(1e-12)?.sqrt()?;
+        x.div(&length)
+    }
+}
