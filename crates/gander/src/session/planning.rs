@@ -133,6 +133,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     if let Some(Length::Kimg(kimg)) = request.length {
         let share = training.burn_in_kimg / training.total_kimg;
         (training.total_kimg, training.burn_in_kimg) = (kimg, kimg * share);
+        defaults::fit_average(&mut training, kimg);
     }
     training.batch = request.batch.unwrap_or(training.batch);
     training.accumulate = request.accumulate.unwrap_or(training.accumulate);

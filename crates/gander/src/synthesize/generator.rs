@@ -29,9 +29,6 @@ const FAMILY: &str = "dcgan";
 const BATCH: usize = 32;
 const LEARNING_RATE: Ramp = Ramp::new(4e-4, 1e-4);
 
-/// Share of a run in which a weight's part in the average halves, as for runs by the clock.
-const AVERAGE_SHARE: f64 = 0.04;
-
 /// How a generator is trained.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Training<'a> {
@@ -191,7 +188,7 @@ fn settings(shape: ImageShape, num_classes: usize, length: Length) -> Result<(Mo
     let mut training = choice.training;
     if let Length::Kimg(kimg) = length {
         training.total_kimg = kimg;
-        training.ema_half_life_kimg = Ramp::constant(AVERAGE_SHARE * kimg);
+        defaults::fit_average(&mut training, kimg);
     }
     training.burn_in_kimg = training.total_kimg;
     training.batch = BATCH;

@@ -274,13 +274,16 @@ fn fit(model: &mut ModelConfig, training: &mut TrainingConfig, minutes: f64) -> 
         }
     }
     let images = minutes * 60.0 * OPERATIONS_PER_SECOND / operations_per_image(model)?;
-    let half_life = (images / 1000.0 * AVERAGE_SHARE).clamp(0.5, training.ema_half_life_kimg.end.max(0.5));
-    let round = |value: f64| (value * 10.0).round() / 10.0;
-    training.ema_half_life_kimg.end = round(half_life);
-    if training.ema_half_life_kimg.start > 0.0 {
-        training.ema_half_life_kimg.start = round(half_life);
-    }
+    fit_average(training, images / 1000.0);
     Ok(())
+}
+
+/// Makes the average no longer than a run of this length is worth; one that looks back further is still grey at its end.
+pub(crate) fn fit_average(training: &mut TrainingConfig, total_kimg: f64) {
+    let tenths = (10.0 * AVERAGE_SHARE * total_kimg).round() / 10.0;
+    let half_life = &mut training.ema_half_life_kimg;
+    let shortest = tenths.max(0.1);
+    *half_life = Ramp::new(half_life.start.min(shortest), half_life.end.min(shortest));
 }
 
 /// Operations of one step for each image, by the direct algorithms.
@@ -329,6 +332,22 @@ mod tests {
         let choice = choose(None, None, IMAGES, Some(3.0)).unwrap();
         let operations = operations_per_image(&choice.model).unwrap();
         assert!((0.4e9..=0.6e9).contains(&operations), "{operations}");
+    }
+
+    #[test]
+    fn an_average_fits_into_its_run() {
+        let halved = |ramp, total_kimg| {
+            let mut training = TrainingConfig {
+                ema_half_life_kimg: ramp,
+                ..plain()
+            };
+            fit_average(&mut training, total_kimg);
+            training.ema_half_life_kimg
+        };
+        assert_eq!(halved(Ramp::constant(10.0), 50.0), Ramp::constant(2.0));
+        assert_eq!(halved(Ramp::constant(10.0), 1000.0), Ramp::constant(10.0));
+        assert_eq!(halved(Ramp::new(0.0, 10.0), 100.0), Ramp::new(0.0, 4.0));
+        assert_eq!(halved(Ramp::constant(0.0), 100.0), Ramp::constant(0.0));
     }
 
     #[test]
