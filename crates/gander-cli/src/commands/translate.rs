@@ -37,7 +37,7 @@ Examples:
 Writes DIR/NAME.png for each NAME.jpg, NAME.png, …, in its own size, upright, transparency kept.
 Where two files would get one name, each keeps its ending: NAME.jpg.png. Large pictures are
 translated in parts that meet without a seam: beside the picture itself (20 bytes for each value
-of a pixel) that takes about a gigabyte for the widest networks, whatever the size.")]
+of a pixel) that takes up to 2.3 GiB for the widest networks, whatever the size.")]
 pub(crate) struct Arguments {
     /// A run directory, or a generator file
     #[arg(value_name = "RUN|FILE")]
