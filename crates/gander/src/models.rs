@@ -454,6 +454,13 @@ pub(crate) mod tests {
                 config.generator(key, &device).unwrap(),
                 config.discriminator(key, &device).unwrap(),
             );
+            // Classes may begin alike: what each has of its own is learned.
+            for parameter in generator.parameters().weights() {
+                if parameter.name().contains("class_shift") {
+                    let shape = parameter.get().shape().clone();
+                    parameter.set(&Tensor::normal(key, shape, &device).unwrap()).unwrap();
+                }
+            }
             // The same latents twice, so that only the label can make a difference.
             let latents = generator
                 .latents(key, 1, &device)
