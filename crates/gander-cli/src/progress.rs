@@ -182,7 +182,11 @@ fn introduction(run: &RunStarted) -> String {
         text::plural(u64::from(run.machine.threads), "thread"),
         run.machine.isa,
         run.machine.precision,
-    )
+    ) + &run
+        .rationale
+        .iter()
+        .map(|line| format!("\n  {line}"))
+        .collect::<String>()
 }
 
 #[cfg(test)]
@@ -225,12 +229,14 @@ mod tests {
             batch: 64,
             total_kimg: 12.0,
             machine: gander::events::Machine::here(2, "avx512", "bf16"),
+            rationale: vec!["batches of 64: as the method has it".into()],
             ..RunStarted::default()
         };
         assert_eq!(
             introduction(&run),
             "training dcgan on pottery: 20,000 images of 92x112 RGB\n\
-             1,500,000 and 1,400,000 weights, batch 64, 12.0 kimg, seed 0; 2 threads, avx512, bf16"
+             1,500,000 and 1,400,000 weights, batch 64, 12.0 kimg, seed 0; 2 threads, avx512, bf16\n  \
+             batches of 64: as the method has it"
         );
     }
 }

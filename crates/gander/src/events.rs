@@ -95,6 +95,8 @@ pub struct RunStarted {
     pub seed: u64,
     /// What computes.
     pub machine: Machine,
+    /// Why the settings are what they are, line by line; empty for a run that goes on.
+    pub rationale: Vec<String>,
 }
 
 /// What computes.

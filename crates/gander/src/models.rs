@@ -153,6 +153,19 @@ impl ModelConfig {
         }
     }
 
+    /// The setting that makes its networks wide or narrow, where it has one.
+    pub fn width_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Article(_) => None,
+            Self::Dcgan(config) => Some(&mut config.width),
+            Self::Sngan(config) => Some(&mut config.width),
+            Self::R3gan(config) => Some(&mut config.width),
+            Self::Pix2pix(config) => Some(&mut config.width),
+            Self::Cyclegan(config) => Some(&mut config.width),
+            Self::Cut(config) | Self::Fastcut(config) => Some(&mut config.width),
+        }
+    }
+
     /// Refuses what no networks can be made of.
     ///
     /// | family | sides |

@@ -68,7 +68,7 @@ pub(crate) mod tests {
     pub(crate) fn made_up_run(base: &Path) -> RunDirectory {
         let run = RunDirectory::create(base, "pottery").unwrap();
         let data = BTreeMap::from([("source", "<script>alert(1)</script> & \"pots\"")]);
-        run.write_config(&Settings { seed: 7, data }).unwrap();
+        run.write_config(&Settings { seed: 7, data }, &[]).unwrap();
         let mut log = Log::create(&run.log()).unwrap();
         let mut tell = |event: &Event| log.append(event).unwrap();
         tell(&Event::RunStarted(started()));

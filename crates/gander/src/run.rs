@@ -232,16 +232,32 @@ impl RunDirectory {
             .try_for_each(|moment| remove(&moment.path))
     }
 
-    /// Writes `config.toml`.
+    /// Writes `config.toml`, with comments above the settings.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] for what TOML cannot hold, and what writing meets.
-    pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
-        let text = toml::to_string_pretty(config).map_err(|error| Error::InvalidConfig {
+    pub fn write_config(&self, config: &impl Serialize, comments: &[String]) -> Result<()> {
+        let settings = toml::to_string_pretty(config).map_err(|error| Error::InvalidConfig {
             reason: format!("cannot be written: {error}"),
         })?;
+        let comments = comments.iter().map(|line| format!("# {line}\n"));
+        let text = comments.chain([settings]).collect::<String>();
         let write = |file: &mut gander_formats::atomic::AtomicWriter| file.write_all(text.as_bytes());
         Ok(gander_formats::atomic::write_atomic(&self.config(), write)?)
+    }
+
+    /// Writes other settings into `config.toml`, below the comments that it has.
+    ///
+    /// # Errors
+    /// Those of [`Self::write_config`].
+    pub fn rewrite_config(&self, config: &impl Serialize) -> Result<()> {
+        let old = fs::read_to_string(self.config()).unwrap_or_default();
+        let comments: Vec<_> = old
+            .lines()
+            .map_while(|line| line.strip_prefix("# "))
+            .map(str::to_owned)
+            .collect();
+        self.write_config(config, &comments)
     }
 }
 
@@ -436,8 +452,10 @@ mod tests {
         }
         let base = tempfile::tempdir().unwrap();
         let run = RunDirectory::create(base.path(), "a").unwrap();
-        run.write_config(&Settings { seed: 7 }).unwrap();
-        assert_eq!(fs::read_to_string(run.config()).unwrap(), "seed = 7\n");
+        run.write_config(&Settings { seed: 7 }, &["why".into()]).unwrap();
+        assert_eq!(fs::read_to_string(run.config()).unwrap(), "# why\nseed = 7\n");
+        run.rewrite_config(&Settings { seed: 8 }).unwrap();
+        assert_eq!(fs::read_to_string(run.config()).unwrap(), "# why\nseed = 8\n");
     }
 
     #[test]

@@ -11,19 +11,24 @@ use std::{
 use gander_data::{Size, Skipped};
 use gander_tensor::Precision;
 
-use crate::{error::Result, events::Event, train::RunConfig};
+use crate::{
+    error::Result,
+    events::Event,
+    train::{RunConfig, fitting::MINUTES},
+};
 
 mod copies;
 mod evaluation;
 mod exhibit;
 mod planning;
+mod rationale;
 mod recording;
 mod recovering;
 mod running;
 mod two_sets;
 mod watching;
 
-pub use planning::{HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_resume};
+pub use planning::{HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_again, plan_resume};
 pub use running::train;
 
 /// What a user asks for. What is `None` Gander chooses.
@@ -63,6 +68,17 @@ pub struct TrainRequest {
     pub precision: Option<Precision>,
     /// Settings by their path in `config.toml`, such as `training.beta1` and `0.0`.
     pub set: Vec<(String, String)>,
+}
+
+impl TrainRequest {
+    /// The minutes that the run is to fit, unless its length is in images.
+    fn minutes(&self) -> Option<f64> {
+        match self.length {
+            Some(Length::Minutes(minutes)) => Some(minutes),
+            None => Some(MINUTES),
+            Some(Length::Kimg(_)) => None,
+        }
+    }
 }
 
 /// Length of a run.

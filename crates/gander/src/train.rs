@@ -10,6 +10,7 @@ pub mod config;
 pub mod contest;
 pub mod defaults;
 pub mod duel;
+pub mod fitting;
 pub mod overrides;
 pub mod recovery;
 pub mod schedule;

@@ -3,9 +3,9 @@
 //! [`cycle`], [`pairs`] and [`contrast`] are the contests of the families, each with its step. [`ShippedTranslator`] is
 //! what a run ends in; [`tiles`] takes it over pictures of any size.
 
+mod arithmetic;
 pub mod contrast;
 pub mod cycle;
-mod fit;
 pub mod pairs;
 mod player;
 pub mod pool;
@@ -13,8 +13,8 @@ mod scoring;
 mod shipped;
 pub mod tiles;
 
+pub(crate) use arithmetic::operations_per_image;
 pub use cycle::{CycleState, cycle_step};
-pub(crate) use fit::fit;
 pub use player::Player;
 pub use pool::ImagePool;
 pub use scoring::score;

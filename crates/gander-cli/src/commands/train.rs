@@ -34,6 +34,7 @@ Examples:
   gander train photos/ --family r3gan --kimg 500 --set training.learning_rate=1e-4
   gander train --resume runs/00001-photos          go on as if nothing had happened
   gander train --resume runs/00001-photos --minutes 60
+  gander train --config runs/00001-photos/config.toml --seed 1
 
 Leaves runs/00001-NAME/ with samples, report.html and generator.safetensors.
 Ctrl-C saves and stops (exit code 130); a second one leaves at once.")]
@@ -43,8 +44,13 @@ pub(crate) struct Arguments {
     sources: Vec<PathBuf>,
     /// Go on with a run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
-        "holdout", "batch", "accumulate", "gamma", "stop_when_flat", "init", "seed", "out", "precision", "isa", "settings"])]
+        "holdout", "batch", "accumulate", "gamma", "stop_when_flat", "init", "seed", "out", "precision", "isa", "settings",
+        "config"])]
     resume: Option<PathBuf>,
+    /// Repeat a run: all settings from its config.toml, on the same data
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
+        "holdout", "minutes", "batch", "accumulate", "gamma", "stop_when_flat", "init", "precision"])]
+    config: Option<PathBuf>,
     /// Kind of networks [default: chosen for the data and the time]
     #[arg(long, value_parser = PossibleValuesParser::new(defaults::FAMILIES))]
     family: Option<String>,
@@ -168,6 +174,9 @@ fn plan(arguments: Arguments, screen: &Screen) -> anyhow::Result<Planned> {
     let planned = if let Some(directory) = &arguments.resume {
         session::plan_resume(directory, length, threads)
             .with_context(|| format!("cannot resume {}", directory.display()))
+    } else if let Some(path) = arguments.config.clone() {
+        session::plan_again(&path, &request(arguments, length))
+            .with_context(|| format!("cannot repeat the run of {}", path.display()))
     } else {
         let data = arguments.sources.first().map(|path| path.display().to_string());
         let request = request(arguments, length);

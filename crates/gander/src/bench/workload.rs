@@ -2,9 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use gander_data::OpenOptions;
 use gander_nn::{Mode, Parameters, optim::AdamConfig};
-use gander_tensor::{DeviceRef, Precision, RandomKey, Tensor, no_grad};
+use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use serde::Serialize;
 
 use crate::{
@@ -12,10 +11,11 @@ use crate::{
     models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan},
     train::{
         RunConfig,
-        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
+        config::TrainingConfig,
         contest::Turn,
         defaults,
         duel::Duel,
+        fitting,
         schedule::Ramp,
         state::Progress,
         steps::{self, Batch, Scalars},
@@ -118,7 +118,7 @@ impl Run {
             Workload::R3gan32 => r3gan32(),
             Workload::Cyclegan128 => return Self::cyclegan128(device),
         };
-        let config = run_config(model, training);
+        let config = fitting::throwaway(model, training);
         Ok(Self {
             batch: config.training.batch,
             key: RandomKey::from_seed(0),
@@ -305,28 +305,6 @@ fn r3gan32() -> (ModelConfig, TrainingConfig) {
         ..defaults::r3gan_training(color(32))
     };
     (model, training)
-}
-
-fn run_config(model: ModelConfig, training: TrainingConfig) -> RunConfig {
-    RunConfig {
-        version: RunConfig::VERSION,
-        seed: 0,
-        data: DataConfig {
-            sources: Vec::new(),
-            flip: false,
-            swap: false,
-            pottery_images: 0,
-            open: OpenOptions::default(),
-        },
-        model,
-        training,
-        evaluation: EvaluationConfig::default(),
-        device: DeviceConfig {
-            threads: 0,
-            precision: Precision::F32,
-            isa: None,
-        },
-    }
 }
 
 #[cfg(test)]

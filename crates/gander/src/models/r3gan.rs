@@ -64,7 +64,7 @@ impl Config {
     }
 
     /// What its widths are made of: whole groups of channels inside a block.
-    pub(super) const WIDTH_MULTIPLE: usize = GROUP_WIDTH / EXPANSION;
+    pub(crate) const WIDTH_MULTIPLE: usize = GROUP_WIDTH / EXPANSION;
 
     /// Channels after so many halvings.
     fn channels(&self, halvings: usize) -> usize {

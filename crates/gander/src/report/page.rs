@@ -365,7 +365,15 @@ fn settings(story: &Story) -> String {
         )
     };
     let groups: String = groups.iter().map(group).collect();
-    format!("<section><h2>Settings</h2><div class=\"groups\">\n{groups}</div></section>\n")
+    let rationale: String = (story.started.iter().flat_map(|started| &started.rationale))
+        .map(|line| format!("<li>{}</li>", escape(line)))
+        .collect();
+    let rationale = if rationale.is_empty() {
+        rationale
+    } else {
+        format!("<ul class=\"note\">{rationale}</ul>\n")
+    };
+    format!("<section><h2>Settings</h2>{rationale}<div class=\"groups\">\n{groups}</div></section>\n")
 }
 
 fn own((name, value): (&String, &Value)) -> (String, Value) {

@@ -51,7 +51,13 @@ impl Story {
         for (_, event) in log.events {
             story.images_seen = story.images_seen.max(event.images_seen());
             match event {
-                Event::RunStarted(started) => (story.started, story.finished) = (Some(started), None),
+                Event::RunStarted(mut started) => {
+                    // One that goes on has its reasons from before.
+                    if let Some(earlier) = story.started.take().filter(|_| started.rationale.is_empty()) {
+                        started.rationale = earlier.rationale;
+                    }
+                    (story.started, story.finished) = (Some(started), None);
+                }
                 Event::Tick(tick) => {
                     // A run that went back to a checkpoint tells the same stretch again; the last telling holds.
                     story.ticks.retain(|earlier| earlier.images_seen < tick.images_seen);

@@ -12,7 +12,7 @@ use gander_data::{
 };
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa};
 
-use super::{Length, TrainRequest, two_sets};
+use super::{Length, TrainRequest, rationale, two_sets};
 use crate::{
     error::{Error, Result},
     models::ImageSpec,
@@ -21,7 +21,7 @@ use crate::{
         Budget, RunConfig, TrainState, checkpoint,
         config::{DataConfig, DeviceConfig, EvaluationConfig},
         defaults::{self, Material},
-        overrides,
+        fitting, overrides,
         trainer::{self, Pairing, Partners},
     },
 };
@@ -34,6 +34,8 @@ pub struct Planned {
     pub(super) budget: Budget,
     pub(super) device: DeviceRef,
     pub(super) skipped: Vec<Skipped>,
+    /// Why the settings are what they are, line by line; empty for a run that goes on.
+    pub(super) rationale: Vec<String>,
     /// When the clock of a time budget began.
     pub(super) started: Instant,
 }
@@ -88,6 +90,8 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         let reason = "families that translate know no classes: leave --labels out".into();
         return Err(Error::InvalidConfig { reason });
     }
+    let minutes = request.minutes();
+    let open_options = gander_data::OpenOptions::default();
     let mut data_config = DataConfig {
         sources: request.sources.clone(),
         flip: material != Material::Images,
@@ -102,7 +106,10 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
             },
             holdout: request.holdout,
             threads: request.threads.unwrap_or(0),
-            ..gander_data::OpenOptions::default()
+            auto_side_px: minutes.map_or(open_options.auto_side_px, |minutes| {
+                auto_side_px(material != Material::Images, minutes)
+            }),
+            ..open_options
         },
     };
     // Settings of the data must be known before it is opened, those of the model can only be chosen after.
@@ -120,20 +127,21 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         num_classes: if request.labels { data.train.classes().len() } else { 0 },
     };
 
-    let minutes = match request.length {
-        Some(Length::Minutes(minutes)) => Some(minutes),
-        None => Some(defaults::MINUTES),
-        Some(Length::Kimg(_)) => None,
-    };
-    let choice = defaults::choose(request.family.as_deref(), request.preset.as_deref(), images, minutes)?;
+    let mut choice = defaults::choose(request.family.as_deref(), request.preset.as_deref(), images)?;
     if let Some(size) = request.size {
         check_requested(size, choice.model.family())?;
     }
+    let device_config = DeviceConfig {
+        threads: request.threads.unwrap_or(0),
+        precision: request.precision.unwrap_or_else(|| Isa::detect().fastest_precision()),
+        isa: None,
+    };
+    let pace = minutes.map(|minutes| fitting::fit(&mut choice, minutes, &device(&device_config)?));
+    let pace = pace.transpose()?;
     let mut training = choice.training;
     if let Some(Length::Kimg(kimg)) = request.length {
-        let share = training.burn_in_kimg / training.total_kimg;
-        (training.total_kimg, training.burn_in_kimg) = (kimg, kimg * share);
-        defaults::fit_average(&mut training, kimg);
+        training.set_length(kimg);
+        fitting::fit_average(&mut training, kimg);
     }
     training.batch = request.batch.unwrap_or(training.batch);
     training.accumulate = request.accumulate.unwrap_or(training.accumulate);
@@ -151,14 +159,11 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
             stop_when_flat: request.stop_when_flat,
             ..EvaluationConfig::default()
         },
-        device: DeviceConfig {
-            threads: request.threads.unwrap_or(0),
-            precision: request.precision.unwrap_or_else(|| Isa::detect().fastest_precision()),
-            isa: None,
-        },
+        device: device_config,
     };
     let config = overrides::apply(config, &request.set)?;
     config.validate()?;
+    let rationale = rationale::of(request, &config, data.train.len(), pace);
     let budget = minutes.map_or(Budget::Images, |minutes| Budget::Time {
         seconds: minutes * 60.0 * MINUTES_FOR_TRAINING,
     });
@@ -172,8 +177,51 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         data,
         budget,
         skipped,
+        rationale,
         started,
     })
+}
+
+/// Repeats a run from the settings in a file, as [`RunDirectory`] writes them; of the request only length in images,
+/// seed, threads, where to and single settings count.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for a file that does not hold the settings of a run, and those of [`plan`].
+pub fn plan_again(path: &Path, request: &TrainRequest) -> Result<Planned> {
+    let started = Instant::now();
+    let mut config = RunConfig::read(path)?;
+    config.seed = request.seed.unwrap_or(config.seed);
+    config.device.threads = request.threads.unwrap_or(config.device.threads);
+    if let Some(Length::Kimg(kimg)) = request.length {
+        config.training.set_length(kimg);
+    }
+    let config = overrides::apply(config, &request.set)?;
+    config.validate()?;
+    let (data, skipped) = open(&config.data, defaults::material(config.model.family()))?;
+    Ok(Planned {
+        target: Target::New {
+            base: request.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            init: None,
+        },
+        device: device(&config.device)?,
+        config,
+        data,
+        budget: Budget::Images,
+        skipped,
+        rationale: Vec::new(),
+        started,
+    })
+}
+
+/// The longest side that is worth so many minutes, for families that translate or make images from latents.
+///
+/// On two cores: a DCGAN of width 32 is shown some 300 images of 64 px in a second, and a quarter as many of 128.
+pub(super) fn auto_side_px(translates: bool, minutes: f64) -> usize {
+    match (translates, minutes) {
+        (false, ..=120.0) => 64,
+        (false, ..=1440.0) | (true, ..=480.0) => 128,
+        _ => 256,
+    }
 }
 
 /// A size that somebody asks for is one that networks halve well; the data's own may be any that the family can make,
@@ -235,6 +283,7 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
         budget,
         device,
         skipped,
+        rationale: Vec::new(),
         started,
     })
 }

@@ -155,7 +155,7 @@ impl<'a> Recorder<'a> {
         let mut config = config.clone();
         config.training.total_kimg = images as f64 / 1000.0;
         config.training.burn_in_kimg = burn_in / 1000.0;
-        self.directory.write_config(&config)
+        self.directory.rewrite_config(&config)
     }
 
     /// Images seen at the best score so far, and that score.

@@ -36,6 +36,7 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         data,
         budget,
         device,
+        rationale,
         started,
         ..
     } = planned;
@@ -53,7 +54,7 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
     let _lock = directory.lock()?;
     let is_new = state.progress.steps == 0;
     let log = if is_new {
-        directory.write_config(&config)?;
+        directory.write_config(&config, &rationale)?;
         Log::create(&directory.log())?
     } else {
         directory.rewind(state.progress.images_seen)?;
@@ -73,7 +74,9 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         Trainer::new(state, config, data.train.clone(), budget, &device).with_partners(data.partners.clone());
     trainer.begin_clock(started);
     let mut recorder = Recorder::new(&trainer, directory, listeners, &data, &earlier)?;
-    recorder.tell(&started_event(&trainer, &data, budget))?;
+    let mut begun = started_event(&trainer, &data, budget);
+    begun.rationale = rationale;
+    recorder.tell(&Event::RunStarted(begun))?;
     if let Some(note) = note {
         recorder.tell(&note)?;
     }
@@ -172,7 +175,7 @@ fn score_translation(trainer: &Trainer, data: &Data) -> Result<Vec<Metric>> {
     Ok(scores.into_iter().map(metric).collect())
 }
 
-fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
+fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> RunStarted {
     let (config, state): (&RunConfig, _) = (&trainer.config, &trainer.state);
     let judges = state.contest.judges().into_iter().map(Parameters::num_weights);
     let images = config.model.images();
@@ -181,7 +184,7 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
         Budget::Images => None,
     };
     let precision = format!("{:?}", config.device.precision).to_lowercase();
-    Event::RunStarted(RunStarted {
+    RunStarted {
         version: events::VERSION,
         program: env!("CARGO_PKG_VERSION").into(),
         images_seen: state.progress.images_seen,
@@ -204,7 +207,8 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> Event {
         budget_seconds: seconds,
         seed: config.seed,
         machine: Machine::here(trainer.device().threads(), trainer.device().name(), precision),
-    })
+        rationale: Vec::new(),
+    }
 }
 
 /// Takes the weights of another run or generator as far as names and shapes agree.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use gander_data::{Dataset, ImageShape};
-use gander_tensor::{DeviceRef, Precision, RandomKey};
+use gander_tensor::{DeviceRef, RandomKey};
 
 use super::{Tell, split::TrainingSet};
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     shipped::{GeneratorHeader, ShippedGenerator},
     train::{
         Budget, RunConfig, TrainState, Trainer,
-        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
-        defaults,
+        defaults::{self, Choice},
+        fitting,
         schedule::{Probability, Ramp},
         state::PlanCorrection,
         steps::Scalars,
@@ -69,8 +69,10 @@ impl Training<'_> {
     pub(super) fn run(self, images: &TrainingSet, tell: &mut Tell<'_>) -> Result<ShippedGenerator> {
         let data = images.images();
         let first = part_of(self.length, TOGETHER);
+        let settings = &settings(data.shape(), first, self.device)?;
         let plain = self.stage(
             images,
+            settings,
             (first, 0),
             |_| Ok(()),
             Share {
@@ -86,7 +88,7 @@ impl Training<'_> {
             begin: TOGETHER,
             end: 1.0,
         };
-        let trainer = self.stage(images, (second, data.classes().len()), begin, share)?;
+        let trainer = self.stage(images, settings, (second, data.classes().len()), begin, share)?;
         let header = GeneratorHeader {
             model: trainer.config.model.clone(),
             classes: data.classes().to_vec(),
@@ -105,30 +107,19 @@ impl Training<'_> {
     fn stage(
         self,
         images: &TrainingSet,
+        settings: &Choice,
         (length, num_classes): (Length, usize),
         begin: impl FnOnce(&TrainState) -> Result<()>,
         mut share: Share<'_, '_>,
     ) -> Result<Trainer> {
         let data = images.images();
-        let (model, training) = settings(data.shape(), num_classes, length)?;
+        let (mut model, training) = (settings.model.clone(), settings.training.clone());
+        if let ModelConfig::Dcgan(config) = &mut model {
+            config.images.num_classes = num_classes;
+        }
         let config = RunConfig {
-            version: RunConfig::VERSION,
             seed: self.seed,
-            data: DataConfig {
-                sources: Vec::new(),
-                flip: false,
-                swap: false,
-                pottery_images: 0,
-                open: gander_data::OpenOptions::default(),
-            },
-            model,
-            training,
-            evaluation: EvaluationConfig::default(),
-            device: DeviceConfig {
-                threads: self.device.threads(),
-                precision: Precision::F32,
-                isa: None,
-            },
+            ..fitting::throwaway(model, training)
         };
         config.validate()?;
         let budget = match length {
@@ -169,30 +160,29 @@ fn begin_from(state: &TrainState, before: &TrainState) -> Result<()> {
 
 /// What few images need: each change of `DiffAugment` at every image, or the discriminator soon knows all of them by
 /// heart (Zhao et al. 2020, <https://arxiv.org/abs/2006.10738>).
-fn settings(shape: ImageShape, num_classes: usize, length: Length) -> Result<(ModelConfig, TrainingConfig)> {
+fn settings(shape: ImageShape, length: Length, device: &DeviceRef) -> Result<Choice> {
+    // The width is chosen for networks without classes, so that those of both stages fit into each other.
     let images = ImageSpec {
         height_px: shape.height_px,
         width_px: shape.width_px,
         channels: shape.channels,
         num_classes: 0,
     };
-    let minutes = match length {
-        Length::Minutes(minutes) => minutes,
-        Length::Kimg(_) => defaults::MINUTES,
-    };
-    // The width is chosen for networks without classes, so that those of both stages fit into each other.
-    let mut choice = defaults::choose(Some(FAMILY), None, images, Some(minutes))?;
-    if let ModelConfig::Dcgan(config) = &mut choice.model {
-        config.images.num_classes = num_classes;
+    let mut choice = defaults::choose(Some(FAMILY), None, images)?;
+    match length {
+        Length::Minutes(minutes) => {
+            fitting::fit(&mut choice, minutes, device)?;
+        }
+        Length::Kimg(kimg) => {
+            fitting::fit_unmeasured(&mut choice, fitting::MINUTES)?;
+            choice.training.total_kimg = kimg;
+            fitting::fit_average(&mut choice.training, kimg);
+        }
     }
-    let mut training = choice.training;
-    if let Length::Kimg(kimg) = length {
-        training.total_kimg = kimg;
-        defaults::fit_average(&mut training, kimg);
-    }
+    let training = &mut choice.training;
     training.burn_in_kimg = training.total_kimg;
     training.batch = BATCH;
     training.learning_rate = LEARNING_RATE;
     training.augment_p = Probability::constant(1.0);
-    Ok((choice.model, training))
+    Ok(choice)
 }

@@ -1,6 +1,9 @@
 //! Everything that decides a run, as it stands in `config.toml`.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gander_data::OpenOptions;
 use gander_tensor::{Isa, Precision};
@@ -39,6 +42,33 @@ pub struct RunConfig {
 impl RunConfig {
     /// The version that this program writes.
     pub const VERSION: u32 = 1;
+
+    /// Reads what stands in a `config.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read, [`Error::NotOurs`] for one that does not hold all settings of a
+    /// run, [`Error::Version`] for those of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|source| Error::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        let not_ours = |reason: &toml::de::Error| Error::NotOurs {
+            path: path.to_owned(),
+            expected: "config.toml",
+            reason: reason.message().to_owned(),
+        };
+        let table: toml::Table = text.parse().map_err(|error| not_ours(&error))?;
+        match table.get("version").and_then(toml::Value::as_integer) {
+            Some(got) if got != i64::from(Self::VERSION) => Err(Error::Version {
+                path: path.to_owned(),
+                got: u64::try_from(got).unwrap_or_default(),
+                expected: Self::VERSION,
+            }),
+            _ => table.try_into().map_err(|error| not_ours(&error)),
+        }
+    }
 
     /// Refuses what no run can be made of.
     ///
@@ -118,6 +148,12 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// Plans for another length, with the same share of it for the burn-in.
+    pub fn set_length(&mut self, kimg: f64) {
+        let share = self.burn_in_kimg / self.total_kimg;
+        (self.total_kimg, self.burn_in_kimg) = (kimg, kimg * share);
+    }
+
     fn validate(&self) -> Result<()> {
         let check = |setting, value: f64, fits: bool| {
             let value = value.to_string();

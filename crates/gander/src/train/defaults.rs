@@ -1,8 +1,6 @@
 //! The settings that a run starts from: a family's, a preset's, and what fits the time.
 
 use gander_data::Size;
-use gander_nn::Mode;
-use gander_tensor::{Cpu, RandomKey, trace};
 use serde::Deserialize;
 use toml::Table;
 
@@ -16,11 +14,7 @@ use crate::{
     error::{Error, Result},
     losses::Loss,
     models::{ImageSpec, ModelConfig, article, cut, cyclegan, dcgan, pix2pix, r3gan, sngan},
-    translation,
 };
-
-/// Minutes of a run whose length nobody gave: long enough for pots that a stranger names.
-pub const MINUTES: f64 = 3.0;
 
 /// Different pots of the embedded world in a run.
 pub const POTTERY_IMAGES: usize = 10_000;
@@ -92,11 +86,11 @@ pub fn preset_names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
 }
 
-/// A family and its settings for these images and, if known, this many minutes.
+/// A family and its settings for these images, whatever the time.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] if there is no such family or preset, or if they contradict each other.
-pub fn choose(family: Option<&str>, preset: Option<&str>, images: ImageSpec, minutes: Option<f64>) -> Result<Choice> {
+pub fn choose(family: Option<&str>, preset: Option<&str>, images: ImageSpec) -> Result<Choice> {
     let preset = match (family, preset) {
         (_, Some(name)) => Some(read_preset(name)?),
         (None, None) => Some(read_preset(DEFAULT_PRESET)?),
@@ -115,9 +109,6 @@ pub fn choose(family: Option<&str>, preset: Option<&str>, images: ImageSpec, min
     if let Some(preset) = preset {
         model = overrides::merge(model, &preset.model)?;
         training = overrides::merge(training, &preset.training)?;
-    }
-    if let Some(minutes) = minutes {
-        fit(&mut model, &mut training, minutes)?;
     }
     Ok(Choice { model, training })
 }
@@ -243,69 +234,6 @@ pub(crate) fn r3gan_training(images: ImageSpec) -> TrainingConfig {
     }
 }
 
-/// Arithmetic of two cores, in operations a second, that a plan counts on: what a step of a `dcgan` reaches on two
-/// cores of a Zen 4 server processor. Only the order of magnitude matters here; the clock decides the rest.
-const OPERATIONS_PER_SECOND: f64 = 2e11;
-
-/// The width of a DCGAN that is worth three minutes.
-const WIDTH: usize = 32;
-
-/// The most operations for an image of a run of three minutes, whatever its size: those of that width at 64 px. Both
-/// grow with the root of the time: half of a longer time goes into more images, half into wider networks.
-const OPERATIONS_PER_IMAGE: f64 = 6e8;
-
-/// Share of a run in which a weight's part in the average halves.
-const AVERAGE_SHARE: f64 = 0.04;
-
-/// Makes the networks as wide, and the average as long, as the time is worth.
-fn fit(model: &mut ModelConfig, training: &mut TrainingConfig, minutes: f64) -> Result<()> {
-    if model.translates() {
-        return translation::fit(model, minutes);
-    }
-    if let ModelConfig::Dcgan(config) = model {
-        let usual = dcgan::Config {
-            width: WIDTH,
-            ..*config
-        };
-        let usual = operations_per_image(&ModelConfig::Dcgan(usual))?;
-        let affordable = usual.min(OPERATIONS_PER_IMAGE) * (minutes / MINUTES).sqrt();
-        while config.width > 16 && operations_per_image(&ModelConfig::Dcgan(*config))? > affordable {
-            config.width -= 8;
-        }
-    }
-    let images = minutes * 60.0 * OPERATIONS_PER_SECOND / operations_per_image(model)?;
-    fit_average(training, images / 1000.0);
-    Ok(())
-}
-
-/// Makes the average no longer than a run of this length is worth; one that looks back further is still grey at its end.
-pub(crate) fn fit_average(training: &mut TrainingConfig, total_kimg: f64) {
-    let tenths = (10.0 * AVERAGE_SHARE * total_kimg).round() / 10.0;
-    let half_life = &mut training.ema_half_life_kimg;
-    let shortest = tenths.max(0.1);
-    *half_life = Ramp::new(half_life.start.min(shortest), half_life.end.min(shortest));
-}
-
-/// Operations of one step for each image, by the direct algorithms.
-///
-/// The generator runs forward once and backward once, the discriminator forward three times and backward three times;
-/// a backward pass for data costs a forward pass, that for weights another. (Losses that compare pairs take one more
-/// pass of both, penalties about twice as much.)
-pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
-    let (device, key) = (Cpu::shared(), RandomKey::from_seed(0));
-    let generator = model.generator(key, &device)?;
-    let discriminator = model.discriminator(key, &device)?;
-    let latents = generator.latents(key, 1, &device)?;
-    let labels = (model.images().num_classes > 0)
-        .then(|| gander_tensor::Tensor::from_u32(&[0], [1], &device))
-        .transpose()?;
-    let (images, generating) = trace(|| generator.forward(&latents, labels.as_ref(), Mode::Evaluate))?;
-    let (_, judging) = trace(|| discriminator.forward(&images, labels.as_ref(), Mode::Evaluate))?;
-    // Generator: forward, data, weights. Discriminator: forward, data and weights of real and fake images, then
-    // forward and data for the generator.
-    Ok((3 * generating.flops() + 8 * judging.flops()) as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,50 +248,10 @@ mod tests {
     #[test]
     fn every_preset_can_be_read_and_used() {
         for name in preset_names() {
-            let choice = choose(None, Some(name), IMAGES, Some(10.0)).unwrap();
+            let choice = choose(None, Some(name), IMAGES).unwrap();
             assert!(FAMILIES.contains(&choice.model.family()), "{name}");
         }
-        assert!(choose(Some("r3gan"), Some("quick"), IMAGES, None).is_err());
-        assert!(choose(None, Some("slow"), IMAGES, None).is_err());
-    }
-
-    #[test]
-    fn three_minutes_of_pots_cost_some_half_a_billion_operations_an_image() {
-        let choice = choose(None, None, IMAGES, Some(3.0)).unwrap();
-        let operations = operations_per_image(&choice.model).unwrap();
-        assert!((0.4e9..=0.6e9).contains(&operations), "{operations}");
-    }
-
-    #[test]
-    fn an_average_fits_into_its_run() {
-        let halved = |ramp, total_kimg| {
-            let mut training = TrainingConfig {
-                ema_half_life_kimg: ramp,
-                ..plain()
-            };
-            fit_average(&mut training, total_kimg);
-            training.ema_half_life_kimg
-        };
-        assert_eq!(halved(Ramp::constant(10.0), 50.0), Ramp::constant(2.0));
-        assert_eq!(halved(Ramp::constant(10.0), 1000.0), Ramp::constant(10.0));
-        assert_eq!(halved(Ramp::new(0.0, 10.0), 100.0), Ramp::new(0.0, 4.0));
-        assert_eq!(halved(Ramp::constant(0.0), 100.0), Ramp::constant(0.0));
-    }
-
-    #[test]
-    fn more_time_makes_wider_networks() {
-        let width = |minutes| match choose(None, None, IMAGES, Some(minutes)).unwrap().model {
-            ModelConfig::Dcgan(config) => config.width,
-            other => panic!("{other:?}"),
-        };
-        assert!(width(3.0) < width(30.0), "{} {}", width(3.0), width(30.0));
-    }
-
-    /// 147 GFLOP for a batch of 64 in the published count of this network's step.
-    #[test]
-    fn arithmetic_of_a_dcgan_is_what_others_count() {
-        let model = ModelConfig::Dcgan(dcgan::Config::new(IMAGES));
-        let giga = 64.0 * operations_per_image(&model).unwrap() / 1e9;
-        assert!((135.0..160.0).contains(&giga), "{giga}");
+        assert!(choose(Some("r3gan"), Some("quick"), IMAGES).is_err());
+        assert!(choose(None, Some("slow"), IMAGES).is_err());
     }
 }
