@@ -9,6 +9,7 @@
 //! | `swd` | [`sliced`] | lower | Karras et al. 2018 |
 //! | copies | [`memorization`] | lower | Carlini et al. 2023 |
 //! | `l1`; `psnr`, `ssim`, of pairs | [`pairs`] | lower; higher | scikit-image 0.26 |
+//! | `features`, `content`, of pairs | [`likeness`] | lower | here |
 //! | modes, divergence | [`modes`] | | Srivastava et al. 2017, Lin et al. 2018 |
 //!
 //! A score's name says how many fakes it saw and through whose eyes: [`score_name`]. What turns images into features is in
@@ -18,6 +19,7 @@ pub mod frechet;
 pub mod inception_score;
 pub mod judge;
 pub mod kernel;
+pub mod likeness;
 mod matrix;
 pub mod memorization;
 pub mod modes;
@@ -30,6 +32,7 @@ pub use frechet::{Statistics, frechet_distance};
 pub use inception_score::inception_score;
 pub use judge::{Better, Judge, JudgeOptions, Judging, Score, ScoreKind};
 pub use kernel::{KernelOptions, kernel_distance};
+pub use likeness::distance_to_partners;
 pub use neighbors::{NeighborScores, neighbor_scores};
 pub use pairs::{Pair, PairScores};
 pub use resampling::{Interval, Resampling};

@@ -7,7 +7,7 @@ use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Features, Interval, KernelOptions, Resampling, SlicedOptions, SlicedSet, Statistics,
+    Features, Interval, KernelOptions, Resampling, SlicedOptions, SlicedSet, Statistics, distance_to_partners,
     frechet::frechet_distance_with_interval,
     inception_score::{inception_score, inception_score_interval},
     kernel_distance,
@@ -244,6 +244,26 @@ impl Judge {
         let mut judging = self.judging()?;
         self.look_at_all(fakes, &mut judging.side, progress)?;
         judging.finish()
+    }
+
+    /// How far images are from their partners of the same index in the feature space, see [`distance_to_partners`]; `None`
+    /// if no score looks at features, or for a single image.
+    ///
+    /// # Errors
+    /// [`Error::UnlikeImages`] if they are of another shape, and those of [`distance_to_partners`].
+    pub fn distance(&self, score: &str, [made, partners]: [&dyn Dataset; 2]) -> Result<Option<Score>> {
+        if made.len() < 2 || !self.options.scores.iter().any(|kind| kind.needs_features()) {
+            return Ok(None);
+        }
+        let features = |images: &dyn Dataset| {
+            check_like(self.shape, images.shape())?;
+            let mut side = Side::new(self.shape, &self.options)?;
+            self.look_at_all(images, &mut side, &mut |_| ())?;
+            Ok::<_, Error>(side.features)
+        };
+        let (made, partners) = (features(made)?, features(partners)?);
+        let name = score_name(score, made.num(), Some(self.space.name()));
+        distance_to_partners(name, [&made, &partners], self.options.resampling).map(Some)
     }
 
     fn look_at_all(&self, images: &dyn Dataset, side: &mut Side, progress: &mut dyn FnMut(usize)) -> Result<()> {

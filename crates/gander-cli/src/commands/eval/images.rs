@@ -131,7 +131,8 @@ impl Source {
             }
             Self::Translated(translated) => {
                 let images = &translated.images;
-                let scores = judge.score(images, &mut |_| ())?;
+                let mut scores = judge.score(images, &mut |_| ())?;
+                scores.extend(translated.distances(judge)?);
                 Ok((translated.with_pairs(scores), images.len().min(num)))
             }
             Self::Images(images) => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use gander::{
-    metrics::{Pair, PairScores, Score},
+    metrics::{Judge, Pair, PairScores, Score},
     run::RunDirectory,
     session,
     train::{RunConfig, trainer::Pairing},
@@ -19,6 +19,9 @@ use crate::{failure::refuse, progress, screen::Screen};
 /// What a run made of images that it has not seen.
 pub(super) struct Translated {
     pub(super) images: InMemory,
+    inputs: InMemory,
+    /// What they should be, where that is known.
+    truths: Option<InMemory>,
     pairs: Vec<Score>,
 }
 
@@ -26,6 +29,19 @@ impl Translated {
     /// The scores, those of pairs first.
     pub(super) fn with_pairs(&self, scores: Vec<Score>) -> Vec<Score> {
         self.pairs.iter().cloned().chain(scores).collect()
+    }
+
+    /// How far they are from the truth, and how much of the inputs stays, through the eyes of a judge.
+    pub(super) fn distances(&self, judge: &Judge) -> anyhow::Result<Vec<Score>> {
+        let truth = self.truths.as_ref().map(|truths| ("features", truths));
+        let partners = [truth, Some(("content", &self.inputs))];
+        let distances = partners.into_iter().flatten();
+        let distances = distances.map(|(score, partners)| judge.distance(score, [&self.images, partners]));
+        Ok(distances
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 }
 
@@ -63,11 +79,13 @@ pub(super) fn of_run(
     let num = held.inputs.len().min(asked);
     let bar = progress::bar(screen, "translated images", num as u64);
     let (mut pixels, mut scores) = (Vec::with_capacity(num * shape.bytes()), PairScores::default());
+    let (mut inputs, mut truths) = (Vec::new(), Vec::new());
     let mut truth = vec![0; shape.bytes()];
     for index in 0..num {
         let index = index * held.inputs.len() / num;
         let mut input = vec![0; shape.bytes()];
         held.inputs.read(index, &mut input)?;
+        inputs.extend_from_slice(&input);
         let picture = Picture {
             width_px: shape.width_px,
             height_px: shape.height_px,
@@ -83,6 +101,7 @@ pub(super) fn of_run(
                 width_px: shape.width_px,
                 channels: shape.channels,
             })?;
+            truths.extend_from_slice(&truth);
         }
         pixels.extend(made.pixels);
         bar.inc(1);
@@ -91,6 +110,8 @@ pub(super) fn of_run(
     let is_paired = held.pairing == Pairing::Paired;
     let translated = Translated {
         images: InMemory::new(shape, pixels)?,
+        inputs: InMemory::new(shape, inputs)?,
+        truths: is_paired.then(|| InMemory::new(shape, truths)).transpose()?,
         pairs: if is_paired { scores.finish() } else { Vec::new() },
     };
     let sources = if config.data.sources.is_empty() {
