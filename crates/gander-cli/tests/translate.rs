@@ -108,7 +108,15 @@ fn pots_are_translated_both_ways() {
         place,
         &["eval", run, "--num", "4", "--metrics", "kid", "--features", "pixels"],
     );
-    for score in ["l1_4", "psnr_4", "ssim_4", "sharpness_4", "kid4_pixels", "features4_pixels", "content4_pixels"] {
+    for score in [
+        "l1_4",
+        "psnr_4",
+        "ssim_4",
+        "sharpness_4",
+        "kid4_pixels",
+        "features4_pixels",
+        "content4_pixels",
+    ] {
         assert!(scores.contains(score), "{score} in {scores}");
     }
     assert!(works(place, &["inspect", run]).contains("cyclegan"));

@@ -171,9 +171,8 @@ pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
 
 /// Takes steps on random images with networks that are thrown away.
 fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
-    /// Enough for a median beside other programs, and never long at large sizes.
-    const ENOUGH: Duration = Duration::from_millis(700);
-    const STEPS: usize = 9;
+    /// Long enough that another program waking up is not all that is seen; at large sizes two steps must do.
+    const ENOUGH: Duration = Duration::from_secs(1);
     /// Speed depends little on the batch, so it need not be a large one.
     const BATCH: usize = 16;
 
@@ -199,7 +198,7 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     // In the first one memory is still being found.
     step()?;
     let mut times = vec![step()?];
-    while times.len() < STEPS && begun.elapsed() < ENOUGH {
+    while begun.elapsed() < ENOUGH {
         times.push(step()?);
     }
     times.sort_by(f64::total_cmp);
