@@ -22,6 +22,8 @@ pub struct ConvConfig {
     pub init: Init,
     /// First values of the bias; no bias if `None`.
     pub bias: Option<Init>,
+    /// Factors on the learning rate of weight and bias.
+    pub lr_multipliers: [f32; 2],
 }
 
 impl ConvConfig {
@@ -35,6 +37,24 @@ impl ConvConfig {
             options: ConvOptions::default(),
             init: Init::FanIn { gain: 1.0 },
             bias: Some(Init::ZEROS),
+            lr_multipliers: [1.0; 2],
+        }
+    }
+
+    /// A convolution over two axes that learns at an equalized rate: weights of unit variance, multiplied by
+    /// `gain / √fan_in` whenever they are used.
+    ///
+    /// Here they are stored multiplied and move that much slower instead, which is the same under Adam, whose steps do not
+    /// depend on the size of gradients. `gain` is what comes behind the layer, such as √2 for a leaky relu.
+    ///
+    /// # Source
+    /// Karras et al. 2018, section 4.1, <https://arxiv.org/abs/1710.10196>.
+    pub fn equalized(in_channels: usize, out_channels: usize, kernel: usize, gain: f32) -> Self {
+        let fan_in = (kernel * kernel * in_channels).max(1) as f32;
+        Self {
+            init: Init::FanIn { gain },
+            lr_multipliers: [gain / fan_in.sqrt(), gain],
+            ..Self::new(in_channels, out_channels, kernel)
         }
     }
 
@@ -72,8 +92,11 @@ impl ConvConfig {
     fn weights(&self, before: usize, after: usize, scope: &mut Scope<'_>) -> Result<(Parameter, Option<Parameter>)> {
         let mut shape = vec![self.kernel; self.axes];
         shape.extend([before / self.options.groups, after]);
-        let weight = scope.weight("weight", shape, self.init)?;
-        let bias = self.bias.map(|init| scope.weight("bias", [self.out_channels], init));
+        let [weight_lr, bias_lr] = self.lr_multipliers;
+        let weight = scope.weight_with_lr("weight", shape, self.init, weight_lr)?;
+        let bias = self
+            .bias
+            .map(|init| scope.weight_with_lr("bias", [self.out_channels], init, bias_lr));
         Ok((weight, bias.transpose()?))
     }
 }
@@ -188,6 +211,21 @@ mod tests {
             .forward(&Tensor::ones([1, 3, 3, 2], &device).unwrap(), Mode::Train)
             .unwrap();
         assert_eq!(y.to_vec().unwrap(), [5.0, 7.0, 5.0, 7.0, 10.0, 7.0, 5.0, 7.0, 5.0]);
+    }
+
+    /// An update by Adam of a stored weight is that of a unit weight, multiplied.
+    #[test]
+    fn equalized_weights_and_their_rates_share_a_factor() {
+        let device = Reference::shared();
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
+        ConvConfig::equalized(16, 400, 2, 4.0).init(&mut scope).unwrap();
+        let weight = parameters.get("weight").unwrap();
+        let values = weight.get().to_vec().unwrap();
+        let std = (values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32).sqrt();
+        assert!((std - 0.5).abs() < 0.01, "{std}");
+        assert_eq!(weight.lr_multiplier(), 0.5);
+        assert_eq!(parameters.get("bias").unwrap().lr_multiplier(), 4.0);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct LinearConfig {
     pub init: Init,
     /// First values of the bias; no bias if `None`.
     pub bias: Option<Init>,
+    /// Factors on the learning rate of weight and bias.
+    pub lr_multipliers: [f32; 2],
 }
 
 impl LinearConfig {
@@ -29,15 +31,26 @@ impl LinearConfig {
             activation: Activation::Identity,
             init: Init::FanIn { gain: 1.0 },
             bias: Some(Init::ZEROS),
+            lr_multipliers: [1.0; 2],
+        }
+    }
+
+    /// A layer that learns at an equalized rate: see [`super::ConvConfig::equalized`].
+    pub fn equalized(in_features: usize, out_features: usize, gain: f32) -> Self {
+        Self {
+            init: Init::FanIn { gain },
+            lr_multipliers: [gain / (in_features.max(1) as f32).sqrt(), gain],
+            ..Self::new(in_features, out_features)
         }
     }
 
     /// The layer.
     pub fn init(self, scope: &mut Scope<'_>) -> Result<Linear> {
-        let weight = scope.weight("weight", [self.in_features, self.out_features], self.init)?;
+        let [weight_lr, bias_lr] = self.lr_multipliers;
+        let weight = scope.weight_with_lr("weight", [self.in_features, self.out_features], self.init, weight_lr)?;
         let bias = self
             .bias
-            .map(|init| scope.weight("bias", [self.out_features], init))
+            .map(|init| scope.weight_with_lr("bias", [self.out_features], init, bias_lr))
             .transpose()?;
         Ok(Linear {
             weight,

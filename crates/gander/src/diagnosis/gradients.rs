@@ -78,8 +78,10 @@ pub fn step_share(optimizer: &Adam, parameters: &Parameters) -> Result<f64> {
             continue;
         }
         let terms = [mean.square()?, square.clone(), value.detach().square()?];
-        for (sum, term) in sums.iter_mut().zip(&terms) {
-            *sum += f64::from(term.sum_all()?.item()?);
+        // A weight with a rate of its own counts as the one that it is a multiple of, which learns at the common rate.
+        let rate = f64::from(weight.lr_multiplier()).powi(2);
+        for ((sum, term), factor) in sums.iter_mut().zip(&terms).zip([rate, rate, 1.0 / rate]) {
+            *sum += factor * f64::from(term.sum_all()?.item()?);
         }
         sums[3] += value.shape().iter().product::<usize>() as f64;
     }
