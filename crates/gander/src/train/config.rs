@@ -135,6 +135,9 @@ pub struct TrainingConfig {
     pub r1_gamma: Ramp,
     /// Weight of R2, the same at fake images.
     pub r2_gamma: Ramp,
+    /// Steps from one R1 and R2 to the next, each of which counts that many times as much.
+    #[serde(default = "every_step")]
+    pub penalty_every: u64,
     /// Weight of the WGAN-GP penalty; 0 for none.
     pub gradient_penalty: f64,
     /// Limit of the discriminator's weights; 0 for none.
@@ -145,6 +148,10 @@ pub struct TrainingConfig {
     pub augment_p: Probability,
     /// Half-life of the averaged generator, in thousands of images.
     pub ema_half_life_kimg: Ramp,
+}
+
+fn every_step() -> u64 {
+    1
 }
 
 impl TrainingConfig {
@@ -173,6 +180,7 @@ impl TrainingConfig {
         positive("training.generator_updates", self.generator_updates as f64)?;
         positive("training.adam_eps", self.adam_eps)?;
         check("training.beta1", self.beta1, (0.0..1.0).contains(&self.beta1))?;
+        positive("training.penalty_every", self.penalty_every as f64)?;
         not_negative("training.gradient_penalty", self.gradient_penalty)?;
         not_negative("training.weight_clip", self.weight_clip)?;
         share("training.decay_share", self.decay_share)?;

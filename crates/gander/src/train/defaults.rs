@@ -171,6 +171,7 @@ pub(crate) fn plain() -> TrainingConfig {
         adam_eps: 1e-8,
         r1_gamma: Ramp::constant(0.0),
         r2_gamma: Ramp::constant(0.0),
+        penalty_every: 1,
         gradient_penalty: 0.0,
         weight_clip: 0.0,
         augment: AugmentPolicy::default(),

@@ -42,6 +42,8 @@ pub struct Settings<'a> {
     pub adam: AdamConfig,
     /// Real images that the discriminator was shown when the step began.
     pub images_seen: u64,
+    /// How much R1 and R2 count in this step: nothing between the lazy ones (Karras et al. 2020, appendix B).
+    pub penalty_factor: f64,
     /// Where gradients pass.
     pub reduce: Reducer<'a>,
 }
@@ -53,6 +55,7 @@ impl fmt::Debug for Settings<'_> {
             .field("share", &self.share)
             .field("adam", &self.adam)
             .field("images_seen", &self.images_seen)
+            .field("penalty_factor", &self.penalty_factor)
             .finish_non_exhaustive()
     }
 }
@@ -100,6 +103,11 @@ pub fn step(duel: &mut Duel, turn: Turn<'_>) -> Result<Scalars> {
         share: progress.burn_in_share(training),
         adam: progress.adam(training),
         images_seen: progress.images_seen,
+        penalty_factor: if progress.steps.is_multiple_of(training.penalty_every.max(1)) {
+            training.penalty_every as f64
+        } else {
+            0.0
+        },
         reduce: &|gradients| Ok(gradients),
     };
     let mut scalars = Scalars::new();
@@ -175,8 +183,8 @@ fn discriminator_gradients(
 ) -> Result<Vec<Tensor>> {
     let training = settings.training;
     let (r1_gamma, r2_gamma) = (
-        training.r1_gamma.at(settings.share),
-        training.r2_gamma.at(settings.share),
+        settings.penalty_factor * training.r1_gamma.at(settings.share),
+        settings.penalty_factor * training.r2_gamma.at(settings.share),
     );
     let watched = |images: &Tensor, gamma: f64| if gamma > 0.0 { images.watch() } else { images.detach() };
     let real_images = watched(&batch.images, r1_gamma);
