@@ -31,6 +31,13 @@ pub enum Loss {
     /// # Source
     /// Lim & Ye 2017, <https://arxiv.org/abs/1705.02894>.
     Hinge,
+    /// The hinge with a margin that is anything from 0.8 to 1 for each logit, in the mean over all margins.
+    ///
+    /// `D: h(1 − real) + h(1 + fake)`, `G: −fake` with `h(t) = relu(t − 0.2) + clamp(t, 0, 0.2)² / 0.4`
+    ///
+    /// # Source
+    /// Liu et al. 2021, who draw the margins, <https://arxiv.org/abs/2101.04775>.
+    SoftHinge,
     /// The difference of the means, an earth mover's distance as long as a penalty or clipping bounds the critic's slope.
     ///
     /// `D: fake − real`, `G: −fake`
@@ -63,6 +70,7 @@ impl Loss {
                 let real = real.neg()?.add_scalar(1.0)?.relu()?.mean_all()?;
                 real.add(&fake.add_scalar(1.0)?.relu()?.mean_all()?)
             }
+            Self::SoftHinge => soft_hinge(&real.neg()?)?.add(&soft_hinge(fake)?),
             Self::Wasserstein => fake.mean_all()?.sub(&real.mean_all()?),
             Self::Relativistic => fake.sub(real)?.softplus()?.mean_all(),
         }
@@ -80,7 +88,7 @@ impl Loss {
         match self {
             Self::NonSaturating => fake_logits.neg()?.softplus()?.mean_all(),
             Self::LeastSquares => half_square(&fake_logits.add_scalar(-1.0)?),
-            Self::Hinge | Self::Wasserstein => fake_logits.mean_all()?.neg(),
+            Self::Hinge | Self::SoftHinge | Self::Wasserstein => fake_logits.mean_all()?.neg(),
             Self::Relativistic => {
                 let missing = || Error::InvalidArgument {
                     op: "relativistic",
@@ -102,6 +110,14 @@ impl Loss {
     }
 }
 
+/// The mean of `relu(m + x)` over `m` from 0.8 to 1.
+fn soft_hinge(x: &Tensor) -> Result<Tensor> {
+    const SPREAD: f32 = 0.2;
+    let beyond = x.add_scalar(1.0)?;
+    let within = beyond.clamp(0.0, SPREAD)?.square()?.mul_scalar(0.5 / SPREAD)?;
+    beyond.add_scalar(-SPREAD)?.relu()?.add(&within)?.mean_all()
+}
+
 fn half_square(x: &Tensor) -> Result<Tensor> {
     x.square()?.mean_all()?.mul_scalar(0.5)
 }
@@ -112,10 +128,11 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Loss; 5] = [
+    const ALL: [Loss; 6] = [
         Loss::NonSaturating,
         Loss::LeastSquares,
         Loss::Hinge,
+        Loss::SoftHinge,
         Loss::Wasserstein,
         Loss::Relativistic,
     ];
@@ -146,6 +163,8 @@ mod tests {
             (Loss::LeastSquares, 1.0625, 0.25),
             // (0 + 1.5)/2 + (1 + 2)/2; −½
             (Loss::Hinge, 2.25, -0.5),
+            // (0 + 1.4)/2 + (0.9 + 1.9)/2; −½
+            (Loss::SoftHinge, 2.1, -0.5),
             // ½ − ¾
             (Loss::Wasserstein, -0.25, -0.5),
             (
@@ -183,6 +202,15 @@ mod tests {
         }
     }
 
+    /// At 0.9 half of the margins are passed: the mean of `0.1 − u` over `u` in 0..0.1, half of the time.
+    #[test]
+    fn a_soft_hinge_is_the_mean_over_its_margins() {
+        let (real, fake) = logits([0.9, 1.5], [-0.9, -1.5]);
+        let loss = Loss::SoftHinge.discriminator(&real, &fake).unwrap();
+        let got = loss.to_vec_f64().unwrap()[0];
+        assert!((got - 0.025).abs() < 1e-7, "{got}");
+    }
+
     #[test]
     fn large_logits_stay_finite() {
         let (real, fake) = logits([-1e4, 1e4], [1e4, -1e4]);
@@ -215,7 +243,7 @@ mod tests {
         let names: Vec<String> = ALL.iter().map(|loss| serde_json::to_string(loss).unwrap()).collect();
         assert_eq!(
             names.join(" "),
-            r#""nonsaturating" "leastsquares" "hinge" "wasserstein" "relativistic""#
+            r#""nonsaturating" "leastsquares" "hinge" "softhinge" "wasserstein" "relativistic""#
         );
     }
 }

@@ -5,11 +5,13 @@ mod conditioning;
 pub mod cut;
 pub mod cyclegan;
 pub mod dcgan;
+pub mod fastgan;
 pub mod patches;
 pub mod pix2pix;
 pub mod r3gan;
 pub mod residual;
 pub mod sngan;
+pub mod stylegan2;
 pub mod translator;
 mod translators;
 
@@ -55,6 +57,12 @@ pub trait Generator: Debug + Send + Sync {
     /// - `labels`: u32 `[batch]` where there are classes
     /// - returns: `[batch, height, width, channels]`, −1..=1 (may exceed it a little where no tanh ends the network)
     fn forward(&self, latents: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
+
+    /// Finished images nearer to the mean of all, where `psi` is below 1, or further from it: latents times `psi`, where
+    /// the family knows no better place.
+    fn forward_truncated(&self, latents: &Tensor, labels: Option<&Tensor>, psi: f32) -> Result<Tensor> {
+        self.forward(&latents.mul_scalar(psi)?, labels, Mode::Evaluate)
+    }
 }
 
 /// A network that judges images.
@@ -67,8 +75,26 @@ pub trait Discriminator: Debug + Send + Sync {
     /// # Shapes
     /// - `images`: `[batch, height, width, channels]`
     /// - `labels`: u32 `[batch]` where there are classes
-    /// - returns: `[batch]`
+    /// - returns: `[batch]`, or `[batch, positions]` where parts of an image are judged one by one
     fn forward(&self, images: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
+
+    /// The same of real images, with what the network is to learn of them besides; `key` is for what that draws.
+    fn judge_real(&self, images: &Tensor, labels: Option<&Tensor>, mode: Mode, key: RandomKey) -> Result<RealJudgment> {
+        let _ = key;
+        Ok(RealJudgment {
+            logits: self.forward(images, labels, mode)?,
+            auxiliary_loss: None,
+        })
+    }
+}
+
+/// What a discriminator finds out about real images.
+#[derive(Debug, Clone)]
+pub struct RealJudgment {
+    /// Those of [`Discriminator::forward`].
+    pub logits: Tensor,
+    /// A scalar that its own update adds to the adversarial loss, where the family has one.
+    pub auxiliary_loss: Option<Tensor>,
 }
 
 /// The settings of a model of any family, as they stand in `config.toml` and in a shipped generator.
@@ -84,6 +110,10 @@ pub enum ModelConfig {
     Sngan(sngan::Config),
     /// Huang et al. 2024.
     R3gan(r3gan::Config),
+    /// Liu et al. 2021.
+    Fastgan(fastgan::Config),
+    /// Karras et al. 2020.
+    Stylegan2(stylegan2::Config),
     /// Isola et al. 2017: from the first picture of a pair to the second.
     Pix2pix(pix2pix::Config),
     /// Zhu et al. 2017: between two collections, both ways.
@@ -102,6 +132,8 @@ impl ModelConfig {
             Self::Dcgan(_) => "dcgan",
             Self::Sngan(_) => "sngan",
             Self::R3gan(_) => "r3gan",
+            Self::Fastgan(_) => "fastgan",
+            Self::Stylegan2(_) => "stylegan2",
             Self::Pix2pix(_) => "pix2pix",
             Self::Cyclegan(_) => "cyclegan",
             Self::Cut(_) => "cut",
@@ -147,6 +179,8 @@ impl ModelConfig {
             Self::Dcgan(config) => config.images,
             Self::Sngan(config) => config.images,
             Self::R3gan(config) => config.images,
+            Self::Fastgan(config) => config.images,
+            Self::Stylegan2(config) => config.images,
             Self::Pix2pix(config) => config.images,
             Self::Cyclegan(config) => config.images,
             Self::Cut(config) | Self::Fastcut(config) => config.images,
@@ -160,6 +194,8 @@ impl ModelConfig {
             Self::Dcgan(config) => Some(&mut config.width),
             Self::Sngan(config) => Some(&mut config.width),
             Self::R3gan(config) => Some(&mut config.width),
+            Self::Fastgan(config) => Some(&mut config.width),
+            Self::Stylegan2(config) => Some(&mut config.width),
             Self::Pix2pix(config) => Some(&mut config.width),
             Self::Cyclegan(config) => Some(&mut config.width),
             Self::Cut(config) | Self::Fastcut(config) => Some(&mut config.width),
@@ -171,8 +207,8 @@ impl ModelConfig {
     /// | family | sides |
     /// |---|---|
     /// | `article` | 8 to 256 |
-    /// | `dcgan`, `sngan` | 16 to 256 |
-    /// | `r3gan` | 16 to 512 |
+    /// | `dcgan`, `sngan`, `fastgan` | 16 to 256 |
+    /// | `r3gan`, `stylegan2` | 16 to 512 |
     /// | `pix2pix`, `cyclegan`, `cut`, `fastcut` | 32 to 512, multiples of 4 |
     ///
     /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
@@ -186,6 +222,8 @@ impl ModelConfig {
             Self::Dcgan(_) => dcgan::Config::SIDES,
             Self::Sngan(_) => sngan::Config::SIDES,
             Self::R3gan(_) => r3gan::Config::SIDES,
+            Self::Fastgan(_) => fastgan::Config::SIDES,
+            Self::Stylegan2(_) => stylegan2::Config::SIDES,
             translator => translators::sides(translator.family()),
         }
         .check(images)?;
@@ -202,6 +240,8 @@ impl ModelConfig {
             Self::Dcgan(config) => (config.latent_dim, config.width),
             Self::Sngan(config) => (config.latent_dim, config.width),
             Self::R3gan(config) => (config.latent_dim, config.width),
+            Self::Fastgan(config) => (config.latent_dim, config.width),
+            Self::Stylegan2(config) => (config.latent_dim, config.width),
             _ => (1, 1),
         };
         if let Self::Article(_) = self {
@@ -225,6 +265,13 @@ impl ModelConfig {
                 (1..=4096).contains(&config.class_dim),
             )?;
         }
+        if let Self::Stylegan2(config) = self {
+            check(
+                "model.width_max",
+                config.width_max,
+                (1..=4096).contains(&config.width_max),
+            )?;
+        }
         Ok(())
     }
 
@@ -239,6 +286,8 @@ impl ModelConfig {
             Self::Dcgan(config) => Box::new(config.generator(key, device)?),
             Self::Sngan(config) => Box::new(config.generator(key, device)?),
             Self::R3gan(config) => Box::new(config.generator(key, device)?),
+            Self::Fastgan(config) => Box::new(config.generator(key, device)?),
+            Self::Stylegan2(config) => Box::new(config.generator(key, device)?),
             other => return Err(Error::Translates { family: other.family() }),
         })
     }
@@ -254,6 +303,8 @@ impl ModelConfig {
             Self::Dcgan(config) => Box::new(config.discriminator(key, device)?),
             Self::Sngan(config) => Box::new(config.discriminator(key, device)?),
             Self::R3gan(config) => Box::new(config.discriminator(key, device)?),
+            Self::Fastgan(config) => Box::new(config.discriminator(key, device)?),
+            Self::Stylegan2(config) => Box::new(config.discriminator(key, device)?),
             other => return Err(Error::Translates { family: other.family() }),
         })
     }
@@ -413,6 +464,17 @@ pub(crate) mod tests {
                 blocks: 1,
                 ..r3gan::Config::new(images)
             }),
+            ModelConfig::Fastgan(fastgan::Config {
+                latent_dim: 6,
+                width: 1,
+                ..fastgan::Config::new(images)
+            }),
+            ModelConfig::Stylegan2(stylegan2::Config {
+                latent_dim: 6,
+                width: 2,
+                width_max: 3,
+                ..stylegan2::Config::new(images)
+            }),
         ]
     }
 
@@ -448,7 +510,7 @@ pub(crate) mod tests {
                         "{config:?}"
                     );
                     let logits = discriminator.forward(&fakes, labels, mode).unwrap();
-                    assert_eq!(logits.shape()[..], [2], "{config:?}");
+                    assert_eq!(logits.side(0), 2, "{config:?}");
                     assert!(logits.all_finite().unwrap(), "{config:?}");
                 }
             }
@@ -535,6 +597,7 @@ pub(crate) mod tests {
         let spec = images(32, 32, 3, 0);
         let dcgan = dcgan::Config::new(spec);
         let r3gan = r3gan::Config::new(spec);
+        let stylegan2 = stylegan2::Config::new(spec);
         let cases = [
             (
                 "model.images.channels",
@@ -555,6 +618,13 @@ pub(crate) mod tests {
             (
                 "model.width_max",
                 ModelConfig::R3gan(r3gan::Config { width_max: 0, ..r3gan }),
+            ),
+            (
+                "model.width_max",
+                ModelConfig::Stylegan2(stylegan2::Config {
+                    width_max: 0,
+                    ..stylegan2
+                }),
             ),
             ("model.blocks", ModelConfig::R3gan(r3gan::Config { blocks: 0, ..r3gan })),
         ];

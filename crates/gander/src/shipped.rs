@@ -151,17 +151,16 @@ impl ShippedGenerator {
                         .latents(image_key(seed).named("latents"), 1, &self.device)
                 })
                 .collect::<Result<_, _>>()?;
-            let latents = gander_tensor::concat(&latents.iter().collect::<Vec<_>>(), 0)?
-                .mul_scalar(options.truncation_psi.unwrap_or(1.0))?;
+            let latents = gander_tensor::concat(&latents.iter().collect::<Vec<_>>(), 0)?;
             let own: Option<Vec<u32>> = labels
                 .is_some()
                 .then(|| seeds.iter().map(|&seed| self.label(seed, options)).collect());
-            images.extend(generate(
-                self.generator.as_ref(),
-                &latents,
-                own.as_deref(),
-                &self.device,
-            )?);
+            let tensor = label_tensor(own.as_deref(), &self.device)?;
+            let made = no_grad(|| match options.truncation_psi {
+                Some(psi) => self.generator.forward_truncated(&latents, tensor.as_ref(), psi),
+                None => self.generator.forward(&latents, tensor.as_ref(), Mode::Evaluate),
+            })?;
+            images.extend(to_bytes(&made.to_vec()?));
             if let (Some(labels), Some(own)) = (&mut labels, own) {
                 labels.extend(own);
             }
@@ -193,6 +192,11 @@ pub(crate) fn draw_class(counts: &[u64], key: RandomKey) -> u32 {
     0
 }
 
+fn label_tensor(labels: Option<&[u32]>, device: &DeviceRef) -> Result<Option<Tensor>> {
+    let tensor = labels.map(|labels| Tensor::from_u32(labels, [labels.len()], device));
+    Ok(tensor.transpose()?)
+}
+
 /// Images in bytes from latents.
 pub(crate) fn generate(
     generator: &dyn Generator,
@@ -200,9 +204,7 @@ pub(crate) fn generate(
     labels: Option<&[u32]>,
     device: &DeviceRef,
 ) -> Result<Vec<u8>> {
-    let labels = labels
-        .map(|labels| Tensor::from_u32(labels, [labels.len()], device))
-        .transpose()?;
+    let labels = label_tensor(labels, device)?;
     let images = no_grad(|| generator.forward(latents, labels.as_ref(), Mode::Evaluate))?;
     Ok(to_bytes(&images.to_vec()?))
 }

@@ -76,6 +76,7 @@ fn losses_and_their_gradients() {
             ("non_saturating", Loss::NonSaturating),
             ("least_squares", Loss::LeastSquares),
             ("hinge", Loss::Hinge),
+            ("soft_hinge", Loss::SoftHinge),
             ("wasserstein", Loss::Wasserstein),
             ("relativistic", Loss::Relativistic),
         ] {

@@ -2,7 +2,7 @@
 
 use gander::{
     losses::Loss,
-    models::{Discriminator, Generator, ImageSpec, ModelConfig, article, dcgan, r3gan, sngan},
+    models::{Discriminator, Generator, ImageSpec, ModelConfig, article, dcgan, fastgan, r3gan, sngan, stylegan2},
     regularizers,
 };
 use gander_nn::{
@@ -85,9 +85,16 @@ fn discriminator_step(
     fakes: &Tensor,
 ) {
     let (real, fake) = (images.watch(), fakes.watch());
-    let judge = |images: &Tensor| discriminator.forward(images, None, Mode::Train).expect("logits");
-    let (real_logits, fake_logits) = (judge(&real), judge(&fake));
+    let key = RandomKey::from_seed(optimizer.steps());
+    let of_real = discriminator
+        .judge_real(&real, None, Mode::Train, key)
+        .expect("a judgment");
+    let real_logits = of_real.logits;
+    let fake_logits = discriminator.forward(&fake, None, Mode::Train).expect("logits");
     let mut loss = contest.loss.discriminator(&real_logits, &fake_logits).expect("a loss");
+    if let Some(auxiliary_loss) = of_real.auxiliary_loss {
+        loss = loss.add(&auxiliary_loss).expect("a sum");
+    }
     if contest.r1_and_r2_gamma > 0.0 {
         let r1 = regularizers::r1(&real_logits, &real).expect("a penalty");
         let r2 = regularizers::r2(&fake_logits, &fake).expect("a penalty");
@@ -204,5 +211,29 @@ fn r3gan_learns_eight_images() {
     assert_learned(hold(
         &contest(Loss::Relativistic, 200, 0.05),
         &ModelConfig::R3gan(config),
+    ));
+}
+
+#[test]
+fn fastgan_learns_eight_images() {
+    let config = fastgan::Config {
+        latent_dim: 16,
+        width: 4,
+        ..fastgan::Config::new(IMAGES)
+    };
+    assert_learned(hold(&contest(Loss::SoftHinge, 150, 0.0), &ModelConfig::Fastgan(config)));
+}
+
+#[test]
+fn stylegan2_learns_eight_images() {
+    let config = stylegan2::Config {
+        latent_dim: 16,
+        width: 16,
+        width_max: 16,
+        ..stylegan2::Config::new(IMAGES)
+    };
+    assert_learned(hold(
+        &contest(Loss::NonSaturating, 150, 0.05),
+        &ModelConfig::Stylegan2(config),
     ));
 }

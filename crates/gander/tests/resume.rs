@@ -10,7 +10,7 @@ use std::{
 
 use gander::{
     Error, Result,
-    models::ImageSpec,
+    models::{ImageSpec, ModelConfig, fastgan, stylegan2},
     train::{
         Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint,
         config::{DataConfig, DeviceConfig, EvaluationConfig},
@@ -63,7 +63,12 @@ fn config(family: &str, num_classes: usize) -> RunConfig {
         channels: 3,
         num_classes,
     };
-    let (model, mut training) = defaults::for_family(family, images).expect("a small run works");
+    let (mut model, mut training) = defaults::for_family(family, images).expect("a small run works");
+    if let ModelConfig::Fastgan(fastgan::Config { width, .. })
+    | ModelConfig::Stylegan2(stylegan2::Config { width, .. }) = &mut model
+    {
+        *width = 8;
+    }
     training.batch = 8;
     training.accumulate = 2;
     training.total_kimg = 0.096;
@@ -114,8 +119,18 @@ fn train(state: TrainState, config: &RunConfig, steps: u64, device: &DeviceRef, 
 fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    for (family, num_classes) in [("dcgan", 5), ("sngan", 0), ("r3gan", 5), ("article", 0)] {
+    for (family, num_classes) in [
+        ("dcgan", 5),
+        ("sngan", 0),
+        ("r3gan", 5),
+        ("fastgan", 5),
+        ("stylegan2", 5),
+        ("article", 0),
+    ] {
         let mut config = config(family, num_classes);
+        if family == "stylegan2" {
+            config.training.penalty_every = 4;
+        }
         if family == "sngan" {
             // Its strength moves every fourth step, in the first half and in the second.
             config.training.augment_p = Probability::ADAPTIVE;
@@ -164,6 +179,34 @@ fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
     }
 }
 
+/// Notes in which steps there was a penalty.
+#[derive(Default)]
+struct Penalties(Vec<bool>);
+
+impl Observer for Penalties {
+    fn stepped(&mut self, _trainer: &Trainer, scalars: &Scalars) -> Result<()> {
+        self.0.push(scalars.contains_key("r1_penalty"));
+        Ok(())
+    }
+
+    fn corrected(&mut self, _trainer: &Trainer, _correction: &PlanCorrection) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn lazy_penalties_come_every_so_many_steps() {
+    let mut config = config("stylegan2", 0);
+    config.training.penalty_every = 3;
+    config.training.total_kimg = 0.056;
+    let device = device(2);
+    let state = TrainState::new(&config, &device).unwrap();
+    let mut trainer = Trainer::new(state, config, pots(), Budget::Images, &device);
+    let mut penalties = Penalties::default();
+    trainer.run(&mut penalties, &AtomicBool::new(false)).unwrap();
+    assert_eq!(penalties.0, [true, false, false, true, false, false, true]);
+}
+
 #[test]
 fn a_checkpoint_of_another_shape_names_the_tensor() {
     let directory = tempfile::tempdir().unwrap();
@@ -173,7 +216,7 @@ fn a_checkpoint_of_another_shape_names_the_tensor() {
     checkpoint::save(&path, &TrainState::new(&config, &device).unwrap(), &config, "pots").unwrap();
     let (header, tensors) = checkpoint::load(&path, &device).unwrap();
     let mut wider = config.clone();
-    let gander::models::ModelConfig::Dcgan(model) = &mut wider.model else {
+    let ModelConfig::Dcgan(model) = &mut wider.model else {
         panic!("not a dcgan")
     };
     model.width *= 2;

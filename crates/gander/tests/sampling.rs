@@ -39,7 +39,14 @@ fn header(family: &str, num_classes: usize) -> GeneratorHeader {
 fn images_do_not_depend_on_their_neighbors_or_threads() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("generator.safetensors");
-    for (family, num_classes) in [("dcgan", 3), ("sngan", 0), ("r3gan", 3), ("article", 0)] {
+    for (family, num_classes) in [
+        ("dcgan", 3),
+        ("sngan", 0),
+        ("r3gan", 3),
+        ("fastgan", 3),
+        ("stylegan2", 3),
+        ("article", 0),
+    ] {
         let header = header(family, num_classes);
         let fresh = header
             .model
@@ -98,14 +105,24 @@ fn classes_follow_the_training_frequencies_or_the_choice() {
 
 #[test]
 fn no_truncation_left_makes_one_image() {
-    let header = header("r3gan", 0);
-    let device = device(1, Precision::F32);
-    let generator = header.model.generator(RandomKey::from_seed(3), &device).unwrap();
-    let generator = ShippedGenerator::from_parts(header, generator, &device);
-    let truncated = SampleOptions {
-        truncation_psi: Some(0.0),
-        ..SampleOptions::default()
-    };
-    let images = generator.sample(&[1, 2], &truncated).unwrap().images;
-    assert!(images[..images.len() / 2] == images[images.len() / 2..]);
+    for family in ["r3gan", "stylegan2"] {
+        let header = header(family, 0);
+        let device = device(1, Precision::F32);
+        let generator = header.model.generator(RandomKey::from_seed(3), &device).unwrap();
+        let generator = ShippedGenerator::from_parts(header, generator, &device);
+        let images = |psi| {
+            let truncated = SampleOptions {
+                truncation_psi: psi,
+                ..SampleOptions::default()
+            };
+            let images = generator.sample(&[1, 2], &truncated).unwrap().images;
+            let (one, other) = images.split_at(images.len() / 2);
+            (one.to_vec(), other.to_vec())
+        };
+        let (one, other) = images(Some(0.0));
+        assert!(one == other, "{family}");
+        let (one, other) = images(Some(0.7));
+        assert!(one != other, "{family}");
+        assert!(images(Some(1.0)) == images(None), "{family}");
+    }
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "shared/hashed.rs"]
+mod hashed;
+
 use std::{
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,44 +17,7 @@ use gander::{
 use gander_formats::safetensors;
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Precision, RandomKey, Result, Tensor};
-
-/// Values in −bound..bound from a hash of the name and the index, as in the script.
-fn hashed(name: &str, shape: &[usize], bound: f64, device: &DeviceRef) -> Tensor {
-    let seed = name
-        .bytes()
-        .fold(0u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
-    let value = |i: usize| {
-        let mut x = seed.wrapping_add(i as u32);
-        for _ in 0..2 {
-            x ^= x >> 16;
-            x = x.wrapping_mul(0x045d_9f3b);
-        }
-        x ^= x >> 16;
-        ((f64::from(x) / f64::from(1u32 << 31) - 1.0) * bound) as f32
-    };
-    let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
-    Tensor::from_slice(&values, shape, device).unwrap()
-}
-
-fn set_weights(network: &str, parameters: &Parameters, device: &DeviceRef) {
-    for weight in parameters.weights() {
-        let shape = weight.get().shape().to_vec();
-        let (bound, middle) = match shape.split_last() {
-            Some((_, [])) => (
-                0.1,
-                if weight.name().ends_with("norm.weight") {
-                    1.0
-                } else {
-                    0.0
-                },
-            ),
-            Some((_, inputs)) => ((3.0 / inputs.iter().product::<usize>() as f64).sqrt(), 0.0),
-            None => panic!("{} has no axes", weight.name()),
-        };
-        let values = hashed(&format!("{network}.{}", weight.name()), &shape, bound, device);
-        weight.set(&values.add_scalar(middle).unwrap()).unwrap();
-    }
-}
+use hashed::{hashed, set_weights};
 
 const LOSSES: [&str; 2] = ["discriminator_loss", "generator_loss"];
 

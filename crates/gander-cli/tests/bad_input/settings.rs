@@ -5,7 +5,7 @@ use crate::Place;
 #[test]
 fn sides_that_no_family_makes() {
     let place = Place::new();
-    for family in ["dcgan", "sngan", "r3gan"] {
+    for family in ["dcgan", "sngan", "r3gan", "fastgan", "stylegan2"] {
         let said = place.refuses(&["train", "--family", family, "--resolution", "31"]);
         assert!(said.contains("--resolution 32"), "{said}");
     }

@@ -30,6 +30,8 @@ pub fn of_guessing(loss: Loss) -> Option<f64> {
         // ½ for all: half of a quarter, twice.
         Loss::LeastSquares => Some(0.25),
         Loss::Hinge => Some(2.0),
+        // The mean margin is 0.9.
+        Loss::SoftHinge => Some(1.8),
         Loss::Wasserstein => None,
     }
 }
@@ -57,7 +59,7 @@ pub fn judgement(loss: Loss, real: &[f64], fake: &[f64]) -> Judgement {
         sum / f64::max(count, 1.0)
     };
     let level = match loss {
-        Loss::NonSaturating | Loss::Hinge => 0.0,
+        Loss::NonSaturating | Loss::Hinge | Loss::SoftHinge => 0.0,
         Loss::LeastSquares => 0.5,
         Loss::Relativistic | Loss::Wasserstein => {
             let real_sign = signs(&mut real.iter().zip(fake).map(|(real, fake)| real - fake));

@@ -100,7 +100,8 @@ pub(super) fn projection(
         .sum_per_sample()
 }
 
-fn required<'a>(op: &'static str, labels: Option<&'a Tensor>) -> Result<&'a Tensor> {
+/// The labels, which a network that knows classes cannot do without.
+pub(super) fn required<'a>(op: &'static str, labels: Option<&'a Tensor>) -> Result<&'a Tensor> {
     labels.ok_or_else(|| Error::InvalidArgument {
         op,
         argument: "labels",

@@ -130,11 +130,25 @@ fn narrow(model: &mut ModelConfig) -> bool {
         *narrower -= if is_wider { step } else { 0 };
         return is_wider;
     }
+    // Most of a StyleGAN2's arithmetic is at its finest maps, most of what it knows at the coarsest.
+    if let ModelConfig::Stylegan2(config) = model
+        && config.width < NARROWEST + WIDTH_STEP
+    {
+        let is_wider = config.width_max >= 2 * NARROWEST + WIDTH_STEP;
+        config.width_max -= if is_wider { WIDTH_STEP } else { 0 };
+        return is_wider;
+    }
+    // A FastGAN of this width has twice as many channels where it has the fewest, up to 128 px, and sixteen times as
+    // many where it has most.
+    let (narrowest, step) = match model {
+        ModelConfig::Fastgan(_) => (NARROWEST / 2, WIDTH_STEP / 2),
+        _ => (NARROWEST, WIDTH_STEP),
+    };
     let Some(width) = model.width_mut() else {
         return false;
     };
-    let is_wider = *width >= NARROWEST + WIDTH_STEP;
-    *width -= if is_wider { WIDTH_STEP } else { 0 };
+    let is_wider = *width >= narrowest + step;
+    *width -= if is_wider { step } else { 0 };
     is_wider
 }
 

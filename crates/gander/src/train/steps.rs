@@ -11,6 +11,7 @@ use crate::{
     diagnosis::balance,
     error::{Error, Result},
     losses::Loss,
+    models::RealJudgment,
     regularizers::{self, Penalized},
 };
 
@@ -42,7 +43,7 @@ pub struct Settings<'a> {
     pub adam: AdamConfig,
     /// Real images that the discriminator was shown when the step began.
     pub images_seen: u64,
-    /// How much R1 and R2 count in this step: nothing between the lazy ones (Karras et al. 2020, appendix B).
+    /// How much R1 and R2 count in this step: nothing between the lazy ones (Karras et al. 2020, section 3.1).
     pub penalty_factor: f64,
     /// Where gradients pass.
     pub reduce: Reducer<'a>,
@@ -77,7 +78,18 @@ fn make_fakes(duel: &Duel, key: RandomKey, like: &Batch) -> Result<Fakes> {
     })
 }
 
-/// Judges images as they look after augmentation; the gradient reaches the images before it.
+/// Images as the discriminator sees them; the gradient reaches those before the augmentation.
+fn augmented(settings: Settings<'_>, key: RandomKey, images: &Tensor) -> Result<Tensor> {
+    let probability = settings.training.augment_p.at(settings.share);
+    Ok(augment::augment(
+        images,
+        settings.training.augment,
+        probability as f32,
+        key,
+    )?)
+}
+
+/// Judges images as they look after augmentation.
 fn judge(
     duel: &Duel,
     settings: Settings<'_>,
@@ -86,9 +98,9 @@ fn judge(
     labels: Option<&Tensor>,
     mode: Mode,
 ) -> Result<Tensor> {
-    let probability = settings.training.augment_p.at(settings.share);
-    let seen = augment::augment(images, settings.training.augment, probability as f32, key)?;
-    Ok(duel.discriminator.forward(&seen, labels, mode)?)
+    Ok(duel
+        .discriminator
+        .forward(&augmented(settings, key, images)?, labels, mode)?)
 }
 
 /// One step: the discriminator's updates, the generator's, the average.
@@ -128,7 +140,8 @@ pub fn step(duel: &mut Duel, turn: Turn<'_>) -> Result<Scalars> {
     Ok(scalars)
 }
 
-/// One update of the discriminator: real and fake images, logits, adversarial loss, penalties, optimizer.
+/// One update of the discriminator: real and fake images, logits, adversarial loss, the family's own loss on real images,
+/// penalties, optimizer.
 ///
 /// `batches` are the parts of an accumulated batch.
 pub fn discriminator_step(
@@ -193,7 +206,15 @@ fn discriminator_gradients(
     let judge = |images: &Tensor, labels: &Option<Tensor>, part: &str| {
         judge(duel, settings, key.named(part), images, labels.as_ref(), Mode::Train)
     };
-    let real_logits = judge(&real_images, &batch.labels, "real")?;
+    let RealJudgment {
+        logits: real_logits,
+        auxiliary_loss,
+    } = duel.discriminator.judge_real(
+        &augmented(settings, key.named("real"), &real_images)?,
+        batch.labels.as_ref(),
+        Mode::Train,
+        key.named("auxiliary"),
+    )?;
     let fake_logits = judge(&fake_images, &fakes.labels, "fake")?;
 
     let mut loss = training.loss.discriminator(&real_logits, &fake_logits)?;
@@ -203,7 +224,10 @@ fn discriminator_gradients(
         ("r1_penalty", r1_gamma, &real_logits, &real_images),
         ("r2_penalty", r2_gamma, &fake_logits, &fake_images),
     ];
-    if can_share_slopes(training, &penalties) {
+    if let Some(auxiliary_loss) = &auxiliary_loss {
+        record(scalars, "auxiliary_loss", auxiliary_loss)?;
+        loss = loss.add(auxiliary_loss)?;
+    } else if can_share_slopes(training, &penalties) {
         return shared_slopes(&loss, &penalties, duel.discriminator.parameters(), scalars);
     }
     for (name, gamma, logits, images) in penalties {

@@ -25,6 +25,10 @@ def mse_to(logits, target):
     return F.mse_loss(logits, torch.full_like(logits, target))
 
 
+def soft_hinge(x):
+    return torch.where(x > -0.8, x + 0.9, torch.relu(x + 1).square() / 0.4).mean()
+
+
 LOSSES = {
     # Goodfellow et al. 2014, the generator's loss of section 3.
     "non_saturating": (
@@ -39,6 +43,11 @@ LOSSES = {
     # Lim & Ye 2017, Miyato et al. 2018 (equations 16 and 17).
     "hinge": (
         lambda real, fake: torch.relu(1 - real).mean() + torch.relu(1 + fake).mean(),
+        lambda real, fake: -fake.mean(),
+    ),
+    # Liu et al. 2021, the mean over margins from 0.8 to 1.
+    "soft_hinge": (
+        lambda real, fake: soft_hinge(-real) + soft_hinge(fake),
         lambda real, fake: -fake.mean(),
     ),
     # Arjovsky et al. 2017.
