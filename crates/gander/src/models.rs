@@ -250,9 +250,24 @@ impl ModelConfig {
         // A limit on each keeps a mistyped setting, or a spoiled file, from asking for all memory.
         check("model.latent_dim", latent_dim, (1..=4096).contains(&latent_dim))?;
         check("model.width", width, (1..=1024).contains(&width))?;
+        let judge = match self {
+            Self::Dcgan(config) => config.discriminator_width,
+            Self::Sngan(config) => config.discriminator_width,
+            Self::R3gan(config) => config.discriminator_width,
+            _ => None,
+        };
+        let judge = judge.unwrap_or(1);
+        check("model.discriminator_width", judge, (1..=1024).contains(&judge))?;
         if let Self::R3gan(config) = self {
             let fits = |width: usize| width > 0 && width.is_multiple_of(r3gan::Config::WIDTH_MULTIPLE);
             check("model.width", config.width, fits(config.width))?;
+            let judge = config.discriminator_width.unwrap_or(config.width);
+            // Below a whole group of channels inside a block there is one of them.
+            check(
+                "model.discriminator_width",
+                judge,
+                fits(judge) || [1, 2, 4].contains(&judge),
+            )?;
             check(
                 "model.width_max",
                 config.width_max,
@@ -590,6 +605,42 @@ pub(crate) mod tests {
         assert_eq!(refused(0, 4, 28).as_deref(), Some(expected));
         assert!(refused(1, 12, 16).is_some() && refused(2, 16, 260).is_some() && refused(4, 516, 512).is_some());
         assert!(refused(1, 112, 92).is_none() && refused(0, 31, 9).is_none() && refused(4, 512, 16).is_none());
+    }
+
+    #[test]
+    fn a_discriminator_can_have_a_width_of_its_own() {
+        let (device, key) = (Reference::shared(), RandomKey::from_seed(4));
+        let image = Tensor::zeros([1, 16, 16, 3], &device).unwrap();
+        for mut config in narrow(images(16, 16, 3, 0)) {
+            let set = match &mut config {
+                ModelConfig::Dcgan(config) => &mut config.discriminator_width,
+                ModelConfig::Sngan(config) => &mut config.discriminator_width,
+                ModelConfig::R3gan(config) => &mut config.discriminator_width,
+                _ => continue,
+            };
+            *set = Some(4);
+            config.validate().unwrap();
+            let text = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<ModelConfig>(&text).unwrap(), config);
+            let weights = |config: &ModelConfig| {
+                let discriminator = config.discriminator(key, &device).unwrap();
+                let logits = discriminator.forward(&image, None, Mode::Train).unwrap();
+                assert_eq!(logits.shape()[..], [1], "{config:?}");
+                let generator = config.generator(key, &device).unwrap();
+                [generator.parameters(), discriminator.parameters()].map(Parameters::num_weights)
+            };
+            let [generator, own] = weights(&config);
+            let plain = text.replace("discriminator_width = 4\n", "");
+            let [same, usual] = weights(&toml::from_str(&plain).unwrap());
+            assert!(generator == same && own != usual, "{config:?}");
+        }
+        let spec = images(32, 32, 3, 0);
+        let odd = r3gan::Config {
+            discriminator_width: Some(12),
+            ..r3gan::Config::new(spec)
+        };
+        let error = ModelConfig::R3gan(odd).validate().unwrap_err().to_string();
+        assert_eq!(error, "model.discriminator_width out of range: 12");
     }
 
     #[test]

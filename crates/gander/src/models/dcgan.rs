@@ -30,6 +30,9 @@ pub struct Config {
     pub latent_dim: usize,
     /// Channels at half the resolution of the images.
     pub width: usize,
+    /// Channels of the discriminator instead, at the same place; `width` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
 }
 
 /// Section 3 of the paper: all weights.
@@ -54,12 +57,21 @@ impl Config {
             images,
             latent_dim: 100,
             width: 64,
+            discriminator_width: None,
         }
     }
 
     /// Channels after `halvings` from the full resolution, at least one.
     fn channels(&self, halvings: usize) -> usize {
         self.width << (halvings - 1).min(3)
+    }
+
+    /// The same with the discriminator's width.
+    fn judging(&self) -> Self {
+        Self {
+            width: self.discriminator_width.unwrap_or(self.width),
+            ..*self
+        }
     }
 
     /// A generator with fresh weights.
@@ -105,13 +117,14 @@ impl Config {
 
     /// A discriminator with fresh weights.
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<DcganDiscriminator> {
+        let own = self.judging();
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
-        let first = conv(self.images.channels, self.channels(1), LEAKY).init(&mut scope.child("from_image"))?;
+        let first = conv(self.images.channels, own.channels(1), LEAKY).init(&mut scope.child("from_image"))?;
         let downs = (1..grid.halvings)
             .map(|halvings| {
-                let (inputs, outputs) = (self.channels(halvings), self.channels(halvings + 1));
+                let (inputs, outputs) = (own.channels(halvings), own.channels(halvings + 1));
                 let mut scope = scope.child(&format!("down{}", halvings - 1));
                 Ok(Down {
                     conv: conv(inputs, outputs, Activation::Identity).init(&mut scope.child("conv"))?,
@@ -120,7 +133,7 @@ impl Config {
             })
             .collect::<Result<_>>()?;
         let [rows, columns] = grid.smallest;
-        let width = self.channels(grid.halvings);
+        let width = own.channels(grid.halvings);
         let logit = LinearConfig {
             init: WEIGHTS,
             bias: None,

@@ -29,6 +29,9 @@ pub struct Config {
     pub class_dim: usize,
     /// Channels at full resolution; each halving doubles them up to `width_max`. A multiple of 8.
     pub width: usize,
+    /// Channels of the discriminator instead, at the same place; `width` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
     /// Most channels of a resolution. A multiple of 8.
     pub width_max: usize,
     /// Blocks at each resolution.
@@ -58,6 +61,7 @@ impl Config {
             latent_dim: 64,
             class_dim: 64,
             width: 32,
+            discriminator_width: None,
             width_max: 128,
             blocks: 2,
         }
@@ -91,6 +95,14 @@ impl Config {
         (count > 0)
             .then(|| Embedding::new(count, self.class_dim, init, &mut scope.child("classes")))
             .transpose()
+    }
+
+    /// The same with the discriminator's width.
+    fn judging(&self) -> Self {
+        Self {
+            width: self.discriminator_width.unwrap_or(self.width),
+            ..*self
+        }
     }
 
     /// A generator with fresh weights.
@@ -134,21 +146,22 @@ impl Config {
 
     /// A discriminator with fresh weights.
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<R3ganDiscriminator> {
+        let own = self.judging();
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
-        let from_image = pointwise(self.images.channels, self.channels(0)).init(&mut scope.child("from_image"))?;
+        let from_image = pointwise(self.images.channels, own.channels(0)).init(&mut scope.child("from_image"))?;
         let stages = (0..=grid.halvings)
             .map(|halvings| {
                 let mut scope = scope.child(&format!("stage{halvings}"));
-                let finer = self.channels(halvings.saturating_sub(1));
+                let finer = own.channels(halvings.saturating_sub(1));
                 Ok(Stage {
-                    widen: pointwise_between(finer, self.channels(halvings), &mut scope.child("widen"))?,
-                    blocks: self.stage(halvings, &grid, &mut scope)?,
+                    widen: pointwise_between(finer, own.channels(halvings), &mut scope.child("widen"))?,
+                    blocks: own.stage(halvings, &grid, &mut scope)?,
                 })
             })
             .collect::<Result<_>>()?;
-        let last = self.channels(grid.halvings);
+        let last = own.channels(grid.halvings);
         let [rows, columns] = grid.smallest;
         let gather = scope.weight("gather", [rows, columns, 1, last], Init::FanIn { gain: 1.0 })?;
         // √class_dim keeps the dot product at the scale of its factors, as in the authors' code.
@@ -204,7 +217,7 @@ impl Block {
         };
         let grouped = ConvOptions {
             padding: 1,
-            groups: inside / GROUP_WIDTH,
+            groups: (inside / GROUP_WIDTH).max(1),
             ..options
         };
         let init = Init::FanIn { gain };

@@ -27,6 +27,9 @@ pub struct Config {
     /// Channels of the plain networks at full resolution; the residual discriminator has twice as many in its blocks,
     /// the residual generator four times.
     pub width: usize,
+    /// Channels of the discriminator instead, at the same place; `width` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
     /// What the networks are made of.
     pub architecture: Architecture,
 }
@@ -55,7 +58,16 @@ impl Config {
             images,
             latent_dim: 128,
             width: 64,
+            discriminator_width: None,
             architecture: Architecture::Plain,
+        }
+    }
+
+    /// The same with the discriminator's width.
+    fn judging(&self) -> Self {
+        Self {
+            width: self.discriminator_width.unwrap_or(self.width),
+            ..*self
         }
     }
 
@@ -77,11 +89,12 @@ impl Config {
 
     /// A discriminator with fresh weights.
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<SnganDiscriminator> {
+        let own = self.judging();
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let body = match self.architecture {
-            Architecture::Plain => DiscriminatorBody::Plain(plain::Discriminator::new(self, &mut scope)?),
-            Architecture::Residual => DiscriminatorBody::Residual(residual::Discriminator::new(self, &mut scope)?),
+            Architecture::Plain => DiscriminatorBody::Plain(plain::Discriminator::new(&own, &mut scope)?),
+            Architecture::Residual => DiscriminatorBody::Residual(residual::Discriminator::new(&own, &mut scope)?),
         };
         let features = match &body {
             DiscriminatorBody::Plain(body) => body.features,
