@@ -80,6 +80,22 @@ pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A weight of the gradient penalties, or the word to search for one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Gamma {
+    Given(f64),
+    Search,
+}
+
+/// `0.1` or `search`.
+pub(crate) fn gamma(text: &str) -> Result<Gamma, String> {
+    if text == "search" {
+        return Ok(Gamma::Search);
+    }
+    let number = not_negative(text).map(Gamma::Given);
+    number.map_err(|problem| format!("{problem}, or the word search"))
+}
+
 /// `key=value`.
 pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -20,6 +20,7 @@ use crate::{
 mod copies;
 mod evaluation;
 mod exhibit;
+mod gamma;
 mod planning;
 mod rationale;
 mod recording;
@@ -28,6 +29,7 @@ mod running;
 mod two_sets;
 mod watching;
 
+pub use gamma::{Trial, Verdict, search_gamma};
 pub use planning::{HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_again, plan_resume};
 pub use running::train;
 

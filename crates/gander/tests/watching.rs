@@ -9,8 +9,8 @@ use gander::{
     Error,
     events::{Event, Reason, Severity},
     run::{Log, RunDirectory},
-    session::{self, Length, RunSummary, TrainRequest},
-    train::{checkpoint, recovery::MOST_TRIES},
+    session::{self, Length, RunSummary, TrainRequest, Trial, Verdict},
+    train::{RunConfig, checkpoint, recovery::MOST_TRIES, schedule::Ramp},
 };
 use gander_data::Size;
 use gander_tensor::{Cpu, Precision};
@@ -202,4 +202,68 @@ fn a_run_that_recovers_goes_on_at_a_lower_rate() {
         _ => None,
     });
     assert!((rate.unwrap() - 0.3 * 0.25f64.powi(rates.len() as i32)).abs() < 1e-9);
+}
+
+#[test]
+fn a_search_for_gamma_tries_powers_of_ten_and_keeps_the_best() {
+    let base = tempfile::tempdir().expect("a folder");
+    let request = TrainRequest {
+        family: Some("r3gan".into()),
+        gamma: Some(0.1),
+        ..request(
+            base.path(),
+            0.64,
+            &[
+                ("model.blocks", "1"),
+                ("model.width_max", "8"),
+                ("evaluation.num", "32"),
+            ],
+        )
+    };
+    let search = || {
+        let mut trials: Vec<Trial> = Vec::new();
+        let planned = session::plan(&request).expect("a plan");
+        let planned = session::search_gamma(
+            planned,
+            &mut |trial| trials.push(trial.clone()),
+            &AtomicBool::new(false),
+        );
+        (planned.expect("a gamma"), trials)
+    };
+    let (planned, trials) = search();
+    let tried: Vec<f64> = trials.iter().map(|trial| (trial.gamma * 1e6).round() / 1e6).collect();
+    assert_eq!(tried, [0.001, 0.01, 0.1, 1.0, 10.0]);
+    assert!(trials.iter().all(|trial| trial.images_seen == 32), "{trials:?}");
+    let value = |trial: &Trial| match trial.verdict {
+        Verdict::Scored { value, .. } => value,
+        Verdict::Diverged { .. } => f64::INFINITY,
+    };
+    let best = trials
+        .iter()
+        .min_by(|a, b| value(a).total_cmp(&value(b)))
+        .expect("five trials");
+    let Ramp { start, end } = planned.config().training.r1_gamma;
+    assert_eq!((start, end), (best.gamma, best.gamma / 10.0));
+    assert_eq!(planned.config().training.r2_gamma, planned.config().training.r1_gamma);
+    // By images everything repeats; so does the run, from its file.
+    assert_eq!(search().1, trials);
+    let directory = session::train(planned, &mut |_| {}, &AtomicBool::new(false))
+        .expect("a run")
+        .directory;
+    let written = RunConfig::read(&directory.join("config.toml")).expect("settings");
+    assert_eq!(written.training.r1_gamma.start, best.gamma);
+}
+
+#[test]
+fn there_is_no_gamma_to_search_for_without_penalties() {
+    let base = tempfile::tempdir().expect("a folder");
+    let planned = session::plan(&request(base.path(), 0.064, &[])).expect("a plan");
+    let refused = session::search_gamma(planned, &mut |_| {}, &AtomicBool::new(false));
+    let Err(Error::InvalidConfig { reason }) = refused else {
+        panic!("searched");
+    };
+    assert_eq!(
+        reason,
+        "there is no gamma to search for: dcgan is trained without R1 and R2 here"
+    );
 }

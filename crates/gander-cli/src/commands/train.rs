@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, builder::PossibleValuesParser};
 use gander::{
     events::Event,
-    session::{self, Length, Planned, RunSummary, TrainRequest},
+    session::{self, Length, Planned, RunSummary, TrainRequest, Trial, Verdict},
     train::defaults,
 };
 use gander_data::Size;
@@ -14,11 +14,12 @@ use gander_tensor::Isa;
 use serde::Serialize;
 
 use crate::{
+    failure::explain,
     hints, interrupt, progress,
     progress::RunProgress,
     screen::{self, Screen},
     text,
-    values::{self, PrecisionChoice},
+    values::{self, Gamma, PrecisionChoice},
 };
 
 /// Train a GAN on a folder of images, an archive, an IDX or NPZ file, or on pottery
@@ -32,6 +33,7 @@ Examples:
   gander train --family cyclegan photos/ paintings/ --minutes 60
   gander train --family pix2pix pairs/             A and B side by side, or in A/ and B/
   gander train photos/ --family r3gan --kimg 500 --set training.learning_rate=1e-4
+  gander train photos/ --family r3gan --gamma search --minutes 30
   gander train --resume runs/00001-photos          go on as if nothing had happened
   gander train --resume runs/00001-photos --minutes 60
   gander train --config runs/00001-photos/config.toml --seed 1
@@ -78,9 +80,10 @@ pub(crate) struct Arguments {
     /// Parts that a batch is computed in, to save memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     accumulate: Option<u32>,
-    /// Weight of the gradient penalties R1 and R2; more is steadier and slower
-    #[arg(long, value_name = "G", value_parser = values::not_negative)]
-    gamma: Option<f64>,
+    /// Weight of the gradient penalties R1 and R2, more is steadier and slower; or `search` for the best of five powers
+    /// of ten, for a quarter of the time
+    #[arg(long, value_name = "G", value_parser = values::gamma)]
+    gamma: Option<Gamma>,
     /// End the run when its score no longer improves
     #[arg(long)]
     stop_when_flat: bool,
@@ -138,10 +141,24 @@ struct Best<'a> {
 /// Trains, and says where everything is.
 pub(crate) fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
     let is_json = arguments.json;
-    let planned = plan(arguments, screen)?;
+    let searches = arguments.gamma == Some(Gamma::Search);
+    let mut planned = plan(arguments, screen)?;
     tell_skipped(&planned, screen);
     let mut progress = RunProgress::new(screen);
     let stop = interrupt::listen(progress.screen())?;
+    if searches {
+        let mut tell = |trial: &Trial| tell_trial(trial, progress.screen());
+        let hint = if planned.config().training.r1_gamma.start > 0.0 {
+            "lower the learning rate: --set training.learning_rate=1e-4"
+        } else {
+            "take a family that is trained with them (--family r3gan), or give them a first weight: --set \
+             training.r1_gamma=1 --set training.r2_gamma=1"
+        };
+        planned = session::search_gamma(planned, &mut tell, &stop).map_err(|error| match error {
+            gander::Error::InvalidConfig { .. } => explain("cannot search for gamma", hint, error),
+            error => error.into(),
+        })?;
+    }
     let mut stdout = Ok(());
     let mut listen = |event: &Event| {
         progress.show(event);
@@ -203,7 +220,10 @@ fn request(arguments: Arguments, length: Option<Length>) -> TrainRequest {
         length,
         batch: arguments.batch.map(|batch| batch as usize),
         accumulate: arguments.accumulate.map(|parts| parts as usize),
-        gamma: arguments.gamma,
+        gamma: match arguments.gamma {
+            Some(Gamma::Given(gamma)) => Some(gamma),
+            Some(Gamma::Search) | None => None,
+        },
         stop_when_flat: arguments.stop_when_flat,
         init: arguments.init,
         seed: arguments.seed,
@@ -239,6 +259,17 @@ fn tell_skipped(planned: &Planned, screen: &Screen) {
         );
     }
     screen.warn(lines);
+}
+
+fn tell_trial(trial: &Trial, screen: &Screen) {
+    let kimg = text::kimg(trial.images_seen);
+    let gamma = trial.gamma;
+    screen.say(match &trial.verdict {
+        Verdict::Scored { name, value } => {
+            format!("gamma {gamma:<8} {name} {} after {kimg} kimg", text::number(*value))
+        }
+        Verdict::Diverged { reason } => format!("gamma {gamma:<8} {reason}"),
+    });
 }
 
 fn print_line(value: &impl Serialize) -> anyhow::Result<()> {

@@ -1,9 +1,9 @@
 //! Scores of a run while it trains: when they are taken, what they say, which moment was the best.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use gander_data::{Dataset, label_counts};
-use gander_tensor::{RandomKey, Tensor};
+use gander_tensor::{DeviceRef, RandomKey, Tensor};
 
 use crate::{
     diagnosis::flatness::{LEAST, flat_since},
@@ -14,7 +14,7 @@ use crate::{
     models::Generator,
     run::RunDirectory,
     shipped::{draw_class, generate},
-    train::{Trainer, config::EvaluationConfig, contest::Product},
+    train::{RunConfig, Trainer, config::EvaluationConfig, contest::Product},
 };
 
 /// The most of the training's time that evaluations take.
@@ -170,7 +170,12 @@ impl Evaluator {
         };
         if self.judge.is_none() {
             self.judge = Some(self.open(trainer, directory)?);
-            self.latents = Some(self.draw(trainer, generator)?);
+            self.latents = Some(draw(
+                &trainer.config,
+                trainer.dataset().as_ref(),
+                generator,
+                trainer.device(),
+            )?);
         }
         let Some(judge) = &self.judge else { return Ok(None) };
         // The real side is looked at once; that is no part of what the next evaluation will take.
@@ -205,20 +210,26 @@ impl Evaluator {
             resampling: Resampling::default(),
             ..JudgeOptions::default()
         };
-        let space = open_space(&self.config.features, dataset, directory, trainer)?;
+        let space = open_space(&self.config.features, dataset, Some(directory.path()), trainer.device())?;
         Judge::new(space, dataset, options.with_seed(trainer.config.seed), trainer.device())
     }
+}
 
-    /// The latents of all evaluations, and labels as often as in the data.
-    fn draw(&self, trainer: &Trainer, generator: &dyn Generator) -> Result<(Tensor, Option<Vec<u32>>)> {
-        let key = RandomKey::from_seed(trainer.config.seed).named("evaluation");
-        let latents = generator.latents(key.named("latents"), self.config.num, trainer.device())?;
-        let counts = label_counts(trainer.dataset().as_ref());
-        let label = |index: usize| draw_class(&counts, key.named("labels").split(index as u64));
-        let is_labeled = trainer.config.model.images().num_classes > 0;
-        let labels = is_labeled.then(|| (0..self.config.num).map(label).collect());
-        Ok((latents, labels))
-    }
+/// The latents of all evaluations, and labels as often as in the data.
+pub(super) fn draw(
+    config: &RunConfig,
+    dataset: &dyn Dataset,
+    generator: &dyn Generator,
+    device: &DeviceRef,
+) -> Result<(Tensor, Option<Vec<u32>>)> {
+    let key = RandomKey::from_seed(config.seed).named("evaluation");
+    let num = config.evaluation.num;
+    let latents = generator.latents(key.named("latents"), num, device)?;
+    let counts = label_counts(dataset);
+    let label = |index: usize| draw_class(&counts, key.named("labels").split(index as u64));
+    let is_labeled = config.model.images().num_classes > 0;
+    let labels = is_labeled.then(|| (0..num).map(label).collect());
+    Ok((latents, labels))
 }
 
 /// Since when a score is flat, as a clause.
@@ -234,28 +245,23 @@ fn name(config: &EvaluationConfig) -> String {
     crate::metrics::score_name("fid", config.num, Some(config.features.name()))
 }
 
-/// The space of a run; a classifier that is trained for it lies in the run directory, so that a resumed run is judged by
-/// the same one.
-fn open_space(
+/// The space of a run. A classifier that is trained for it is kept in a folder, the run's own, so that a resumed run is
+/// judged by the same one.
+pub(super) fn open_space(
     choice: &SpaceChoice,
     dataset: &dyn Dataset,
-    directory: &RunDirectory,
-    trainer: &Trainer,
+    folder: Option<&Path>,
+    device: &DeviceRef,
 ) -> Result<Arc<dyn FeatureSpace>> {
-    let device = trainer.device();
     Ok(match choice {
         SpaceChoice::Pixels => Arc::new(Pixels),
         SpaceChoice::Classifier(Some(file)) => Arc::new(Classifier::load(file, device)?),
         SpaceChoice::Classifier(None) => {
             let options = ClassifierOptions::default();
-            Arc::new(Classifier::cached(
-                directory.path(),
-                dataset,
-                None,
-                options,
-                device,
-                &mut |_| {},
-            )?)
+            Arc::new(match folder {
+                Some(folder) => Classifier::cached(folder, dataset, None, options, device, &mut |_| {})?,
+                None => Classifier::train(dataset, None, options, device, &mut |_| {})?,
+            })
         }
         SpaceChoice::EffNet(file) => Arc::new(EffNet::load(file, device)?),
         SpaceChoice::Inception(file, resizing) => Arc::new(Inception::load(file, *resizing, device)?),
