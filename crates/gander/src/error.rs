@@ -208,6 +208,14 @@ pub enum Error {
         /// The score.
         score: &'static str,
     },
+    /// Images that are no single digits.
+    #[error("digits to stack are grey images of ten classes, not {shape} of {classes}")]
+    NotDigits {
+        /// Their shape.
+        shape: gander_data::ImageShape,
+        /// Their classes.
+        classes: usize,
+    },
     /// A file of weights holds another network.
     #[error("{path} does not hold {expected}: {reason}")]
     WrongNetwork {

@@ -8,6 +8,7 @@
 //! - [`session`]: a whole run, from what a user asks for to the files it leaves
 //! - [`shipped`]: the generator file and images from it
 //! - [`synthesize`]: new images for a labeled set, and whether they help
+//! - [`suite`]: the classic tests of a GAN, whose modes are known
 //! - [`translation`]: from one collection of images to another
 //! - [`diagnosis`]: is this training healthy?
 //! - [`mod@bench`]: how fast this machine trains
@@ -28,6 +29,7 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod shipped;
+pub mod suite;
 pub mod synthesize;
 pub mod train;
 pub mod translation;

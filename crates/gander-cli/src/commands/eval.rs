@@ -5,6 +5,7 @@ mod copies;
 mod images;
 mod output;
 mod space;
+mod suite;
 mod translated;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -40,6 +41,8 @@ Examples:
   gander eval made/ --data photos/                       two folders of images
   gander eval made.npz --data photos.zip --metrics fid,prdc --json
   gander eval runs/00001-photos --features effnet:efficientnet_lite0.safetensors
+  gander eval --suite modes                              does its training find all modes?
+  gander eval --suite modes --data mnist/ --minutes 20   the same of StackedMNIST
 
 Scores: fid and kid (distance, 0 is best), is (Inception score), prdc (precision, recall, density,
 coverage), swd (distance of patches, no network looks), modes (classes that are found, and how
@@ -57,11 +60,29 @@ Feature spaces:
   inception:FILE    the network of published FID, resized as pytorch-fid does; .pth or safetensors
   inception-clean:FILE  the same, resized as clean-fid does
 
+A suite scores no images of yours: it trains small GANs on distributions whose modes are known and
+counts what they find. `modes` has a ring of 8 and a grid of 25 Gaussians; with --data, digits of
+ten classes, also StackedMNIST with its 1000.
+
 Nothing is downloaded.")]
 pub(crate) struct Arguments {
     /// A run, a generator file; or a folder, an archive or an NPZ file of images
-    #[arg(value_name = "RUN|FILE|FOLDER")]
-    images: PathBuf,
+    #[arg(value_name = "RUN|FILE|FOLDER", required_unless_present = "suite")]
+    images: Option<PathBuf>,
+    /// Train and score the classic tests of a GAN instead
+    #[arg(long, value_enum, value_name = "SUITE", conflicts_with_all = [
+        "images", "metrics", "num", "features", "split", "resolution", "k", "keep_classifier",
+    ])]
+    suite: Option<Suite>,
+    /// Minutes that a suite trains on DATA [default: 20]
+    #[arg(long, value_name = "M", requires_all = ["suite", "data"], conflicts_with = "kimg", value_parser = values::positive)]
+    minutes: Option<f64>,
+    /// Thousands of images that a suite trains on DATA, instead of minutes
+    #[arg(long, value_name = "N", requires_all = ["suite", "data"], value_parser = values::positive)]
+    kimg: Option<f64>,
+    /// Where a suite puts pictures of what was made
+    #[arg(long, value_name = "DIR", requires = "suite")]
+    pictures: Option<PathBuf>,
     /// Real images to compare with, or `pottery` [default: those of the run]
     #[arg(long, short, value_name = "DATA", num_args = 1..)]
     data: Vec<PathBuf>,
@@ -127,6 +148,12 @@ impl Metric {
     }
 }
 
+/// The suites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    Modes,
+}
+
 /// Which real images serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Split {
@@ -145,7 +172,9 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         threads: arguments.threads as usize,
         ..CpuOptions::default()
     })?;
-    let path = &arguments.images;
+    let Some(path) = &arguments.images else {
+        return suite::run(arguments, &device, screen);
+    };
     let (fakes, reals) = if let Some((translated, reals)) = translated::of_run(path, arguments, &device, screen)? {
         (Fakes::Translated(Box::new(translated)), reals)
     } else {

@@ -1,8 +1,12 @@
 //! How many modes of a known distribution does a generator find?
 
+use gander_tensor::RandomKey;
 use serde::{Deserialize, Serialize};
 
-use super::Features;
+use super::{
+    Features,
+    resampling::{Interval, Resampling, below, quantile},
+};
 
 /// A mixture of equal round Gaussians in the plane, the classic first test of a GAN.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,27 +46,117 @@ impl Mixture {
     }
 
     /// Counts samples within 3σ of their nearest mode.
-    pub fn count(&self, samples: impl IntoIterator<Item = [f64; 2]>) -> ModeCount {
-        let mut of_mode = vec![0u64; self.centers.len()];
-        let mut num = 0;
-        for sample in samples {
-            num += 1;
+    pub fn tally(&self, samples: impl IntoIterator<Item = [f64; 2]>) -> Tally {
+        let mode = |sample: [f64; 2]| {
             let squared = |center: &[f64; 2]| (sample[0] - center[0]).powi(2) + (sample[1] - center[1]).powi(2);
             let nearest = self.centers.iter().map(squared).enumerate();
-            if let Some((mode, squared)) = nearest.min_by(|a, b| a.1.total_cmp(&b.1))
-                && squared <= (3.0 * self.sigma).powi(2)
-            {
-                of_mode[mode] += 1;
+            let (mode, squared) = nearest.min_by(|a, b| a.1.total_cmp(&b.1))?;
+            (squared <= (3.0 * self.sigma).powi(2)).then_some(mode)
+        };
+        Tally::new(samples.into_iter().map(mode), self.centers.len())
+    }
+}
+
+/// Samples by the mode that they belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    of_mode: Vec<u64>,
+    outside: u64,
+}
+
+impl Tally {
+    /// Counts the mode of each sample; `None` for one that belongs to none.
+    ///
+    /// # Panics
+    /// If a mode is not below `modes`.
+    pub fn new(of_sample: impl IntoIterator<Item = Option<usize>>, modes: usize) -> Self {
+        let mut tally = Self {
+            of_mode: vec![0; modes],
+            outside: 0,
+        };
+        for mode in of_sample {
+            match mode {
+                Some(mode) => tally.of_mode[mode] += 1,
+                None => tally.outside += 1,
             }
         }
-        let good: u64 = of_mode.iter().sum();
+        tally
+    }
+
+    /// Number of samples.
+    pub fn num(&self) -> u64 {
+        self.of_mode.iter().sum::<u64>() + self.outside
+    }
+
+    /// What was found.
+    pub fn count(&self) -> ModeCount {
+        let good: u64 = self.of_mode.iter().sum();
         ModeCount {
-            modes: of_mode.iter().filter(|&&count| count > 0).count(),
-            total_modes: of_mode.len(),
-            high_quality: good as f64 / f64::from(num.max(1)),
-            divergence: divergence_from_uniform(&of_mode),
+            modes: self.of_mode.iter().filter(|&&count| count > 0).count(),
+            total_modes: self.of_mode.len(),
+            high_quality: good as f64 / self.num().max(1) as f64,
+            divergence: divergence_from_uniform(&self.of_mode),
         }
     }
+
+    /// Where 95 % of the counts of resampled samples lie. `None` for fewer than two samples or resamples.
+    ///
+    /// A resampled set never has a mode that the samples lack, and is less even than they are: the interval of the
+    /// divergence is moved so that its middle is the divergence of the samples.
+    pub fn intervals(&self, resampling: Resampling) -> Option<ModeIntervals> {
+        let num = self.num() as usize;
+        if num < 2 || resampling.num < 2 {
+            return None;
+        }
+        let of_sample: Vec<Option<usize>> = self
+            .of_mode
+            .iter()
+            .enumerate()
+            .flat_map(|(mode, &count)| std::iter::repeat_n(Some(mode), count as usize))
+            .chain(std::iter::repeat_n(None, self.outside as usize))
+            .collect();
+        let key = RandomKey::from_seed(resampling.seed).named("modes");
+        let counts: Vec<ModeCount> = (0..resampling.num as u64)
+            .map(|set| {
+                let drawn = (0..num as u64).map(|place| below(key.split(set).split(place), num));
+                Self::new(drawn.map(|index| of_sample[index]), self.of_mode.len()).count()
+            })
+            .collect();
+        let interval = |value: fn(&ModeCount) -> f64| {
+            let mut values: Vec<f64> = counts.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            let interval = Interval {
+                low: quantile(&values, 0.025),
+                high: quantile(&values, 0.975),
+            };
+            (interval, quantile(&values, 0.5))
+        };
+        let (divergence, middle) = interval(|count| count.divergence);
+        let moved = if middle.is_finite() {
+            divergence.shifted(self.count().divergence - middle)
+        } else {
+            divergence
+        };
+        Some(ModeIntervals {
+            modes: interval(|count| count.modes as f64).0,
+            high_quality: interval(|count| count.high_quality).0,
+            divergence: Interval {
+                low: moved.low.max(0.0),
+                high: moved.high,
+            },
+        })
+    }
+}
+
+/// Intervals of what [`ModeCount`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModeIntervals {
+    /// Of the modes that are found.
+    pub modes: Interval,
+    /// Of the share that belongs to a mode.
+    pub high_quality: Interval,
+    /// Of the divergence.
+    pub divergence: Interval,
 }
 
 /// What was found of a distribution's modes.
@@ -85,20 +179,13 @@ pub struct ModeCount {
 ///
 /// # Source
 /// Srivastava et al. 2017, section 4.3, <https://arxiv.org/abs/1705.07761>.
-pub fn count_stacked_digits(digits: &[[u8; 3]]) -> ModeCount {
-    let mut of_mode = vec![0u64; 1000];
-    for digits in digits {
-        let mode = digits
+pub fn tally_stacked_digits(digits: impl IntoIterator<Item = [u8; 3]>) -> Tally {
+    let number = |digits: [u8; 3]| {
+        digits
             .iter()
-            .fold(0, |mode, &digit| mode * 10 + usize::from(digit.min(9)));
-        of_mode[mode] += 1;
-    }
-    ModeCount {
-        modes: of_mode.iter().filter(|&&count| count > 0).count(),
-        total_modes: of_mode.len(),
-        high_quality: 1.0,
-        divergence: divergence_from_uniform(&of_mode),
-    }
+            .fold(0, |number, &digit| number * 10 + usize::from(digit.min(9)))
+    };
+    Tally::new(digits.into_iter().map(|digits| Some(number(digits))), 1000)
 }
 
 /// Images of each class by their largest logit.
@@ -146,7 +233,7 @@ mod tests {
     #[test]
     fn samples_at_every_center_find_every_mode() {
         for (mixture, modes) in [(Mixture::ring(), 8), (Mixture::grid(), 25)] {
-            let count = mixture.count(mixture.centers.iter().copied());
+            let count = mixture.tally(mixture.centers.iter().copied()).count();
             assert_eq!(
                 (count.modes, count.total_modes, count.high_quality),
                 (modes, modes, 1.0)
@@ -158,7 +245,9 @@ mod tests {
     /// Two at a mode, one 2σ and one 4σ from another: 2 modes, 3 of 4; KL = ⅔ ln(25·⅔) + ⅓ ln(25·⅓).
     #[test]
     fn a_few_samples_by_hand() {
-        let count = Mixture::grid().count([[0.0, 0.0], [0.0, 0.0], [2.1, 2.0], [2.2, 2.0]]);
+        let count = Mixture::grid()
+            .tally([[0.0, 0.0], [0.0, 0.0], [2.1, 2.0], [2.2, 2.0]])
+            .count();
         let divergence = 2.0 / 3.0 * (50.0f64 / 3.0).ln() + 1.0 / 3.0 * (25.0f64 / 3.0).ln();
         assert_eq!((count.modes, count.high_quality), (2, 0.75));
         assert!((count.divergence - divergence).abs() < 1e-12);
@@ -184,9 +273,26 @@ mod tests {
 
     #[test]
     fn stacked_digits_are_numbers() {
-        let count = count_stacked_digits(&[[0, 0, 7], [0, 0, 7], [9, 9, 9], [7, 0, 0]]);
+        let count = tally_stacked_digits([[0, 0, 7], [0, 0, 7], [9, 9, 9], [7, 0, 0]]).count();
         assert_eq!((count.modes, count.total_modes), (3, 1000));
         assert!((count.divergence - (0.5 * 500.0f64.ln() + 0.5 * 250.0f64.ln())).abs() < 1e-12);
-        assert_eq!(count_stacked_digits(&[]).divergence, f64::INFINITY);
+        assert_eq!(tally_stacked_digits([]).count().divergence, f64::INFINITY);
+    }
+
+    /// A share of 0.9 of 2,000 has the deviation √(0.9 · 0.1 / 2000); 95 % lie within 1.96 of it.
+    #[test]
+    fn intervals_are_those_of_a_share() {
+        let tally = Tally::new((0..2000).map(|i| (i % 10 > 0).then_some(i % 4)), 4);
+        let intervals = tally.intervals(Resampling { num: 1000, seed: 1 }).unwrap();
+        let half = 1.96 * (0.9f64 * 0.1 / 2000.0).sqrt();
+        let Interval { low, high } = intervals.high_quality;
+        assert!(
+            (low - (0.9 - half)).abs() < 2e-3 && (high - (0.9 + half)).abs() < 2e-3,
+            "{intervals:?}"
+        );
+        assert_eq!(intervals.modes, Interval { low: 4.0, high: 4.0 });
+        let divergence = tally.count().divergence;
+        assert!(intervals.divergence.low <= divergence && divergence <= intervals.divergence.high);
+        assert!(tally.intervals(Resampling { num: 1, seed: 1 }).is_none());
     }
 }

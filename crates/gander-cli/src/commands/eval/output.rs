@@ -69,26 +69,30 @@ impl Evaluation {
         }
     }
 
-    /// A line for each score: name, value, interval, direction.
+    /// A line for each score.
     pub(super) fn table(&self) -> String {
-        let cells: Vec<[String; 3]> = self
-            .scores
-            .iter()
-            .map(|score| [score.name.clone(), value(score.value), interval(score.interval)])
-            .collect();
-        let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        let widths = [0, 1, 2].map(width);
-        let line = |(cells, score): (&[String; 3], &Score)| {
-            let [name, value, interval] = cells;
-            let better = match score.better {
-                Better::Lower => "lower is better",
-                Better::Higher => "higher is better",
-            };
-            let [a, b, c] = widths;
-            format!("{name:a$}  {value:>b$}  {interval:c$}  {better}\n")
-        };
-        cells.iter().zip(&self.scores).map(line).collect()
+        table(&self.scores.iter().collect::<Vec<_>>())
     }
+}
+
+/// A line for each score: name, value, interval, direction.
+pub(super) fn table(scores: &[&Score]) -> String {
+    let cells: Vec<[String; 3]> = scores
+        .iter()
+        .map(|score| [score.name.clone(), value(score.value), interval(score.interval)])
+        .collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths = [0, 1, 2].map(width);
+    let line = |(cells, score): (&[String; 3], &&Score)| {
+        let [name, value, interval] = cells;
+        let better = match score.better {
+            Better::Lower => "lower is better",
+            Better::Higher => "higher is better",
+        };
+        let [a, b, c] = widths;
+        format!("{name:a$}  {value:>b$}  {interval:c$}  {better}\n")
+    };
+    cells.iter().zip(scores).map(line).collect()
 }
 
 /// Four digits that count, for a kernel distance of thousandths as for a Fréchet distance of hundreds.
