@@ -32,6 +32,11 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// The gradient of each input that `call.needs`, from that of the output; `None` where it is zero everywhere.
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 
+    /// Which values [`Operation::backward`] and [`Operation::tangent`] read; of others only the sides are kept.
+    fn reads(&self) -> Reads {
+        Reads::default()
+    }
+
     /// Whether the result is piecewise linear in the operands that vary, the others held. Then [`Operation::tangent`]
     /// follows a change through it, and [`Operation::backward`] is linear in them too.
     fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
@@ -53,6 +58,37 @@ pub trait Operation: Debug + Send + Sync + 'static {
         let _ = inputs;
         output.num_elements() as u64
     }
+}
+
+/// What the rules of an operation read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reads {
+    /// The values of its operands.
+    pub inputs: bool,
+    /// The values of its result.
+    pub output: bool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            inputs: true,
+            output: true,
+        }
+    }
+}
+
+impl Reads {
+    /// Sides alone.
+    pub const NOTHING: Self = Self {
+        inputs: false,
+        output: false,
+    };
+    /// Operands alone.
+    pub const INPUTS: Self = Self {
+        inputs: true,
+        output: false,
+    };
 }
 
 /// One use of an operation, for its backward rule.
@@ -122,9 +158,17 @@ pub fn apply(operation: impl Operation, inputs: &[&Tensor]) -> Result<Tensor> {
         return Ok(Tensor::from_array(array, device));
     }
     let operation: Arc<dyn Operation> = Arc::new(operation);
+    let keep = |input: &Tensor| {
+        let wanted_there = input.origin().is_none_or(|origin| origin.operation.reads().output);
+        if wanted_there || operation.reads().inputs {
+            input.clone()
+        } else {
+            input.without_value()
+        }
+    };
     let origin = watched.then(|| Origin {
         operation: Arc::clone(&operation),
-        inputs: inputs.iter().map(|&input| input.clone()).collect(),
+        inputs: inputs.iter().map(|&input| keep(input)).collect(),
     });
     let output = Tensor::new(array, device, watched, origin);
     if tracing {

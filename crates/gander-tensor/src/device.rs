@@ -38,15 +38,15 @@ pub struct BatchStatistics {
 pub struct NormPass<'a> {
     /// The operand.
     pub x: &'a Array,
-    /// The result after the activation, whose sign gives the mask of a (leaky) relu.
-    pub y: &'a Array,
     /// Means.
     pub mean: &'a Array,
     /// Reciprocal standard deviations.
     pub inv_std: &'a Array,
     /// Scale, if any.
     pub scale: Option<&'a Array>,
-    /// What followed.
+    /// Shift, if any.
+    pub shift: Option<&'a Array>,
+    /// What followed: nothing, a relu or a leaky relu.
     pub activation: Activation,
 }
 

@@ -33,7 +33,9 @@ mod tensor;
 mod trace;
 
 pub use array::{Array, Storage};
-pub use autograd::{Call, GradOptions, Operation, Slopes, Unused, apply, grad, is_piecewise_linear, no_grad, slopes};
+pub use autograd::{
+    Call, GradOptions, Operation, Reads, Slopes, Unused, apply, grad, is_piecewise_linear, no_grad, slopes,
+};
 pub use device::{AdamStep, BatchStatistics, Device, DeviceRef, NormGeometry, NormPass};
 pub use devices::cpu::{Cpu, CpuOptions};
 pub use devices::reference::Reference;

@@ -36,6 +36,7 @@ struct Inner {
 }
 
 /// The operation behind a tensor.
+#[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) operation: Arc<dyn Operation>,
     pub(crate) inputs: Vec<Tensor>,
@@ -166,6 +167,17 @@ impl Tensor {
     #[must_use]
     pub fn watch(&self) -> Self {
         Self::new(self.0.array.clone(), &self.0.device, true, None)
+    }
+
+    /// The same tensor for what asks only for its sides and its history: its memory may go.
+    pub(crate) fn without_value(&self) -> Self {
+        Self(Arc::new(Inner {
+            id: self.0.id,
+            array: Array::new(self.shape(), self.dtype(), Arc::new(())),
+            device: Arc::clone(&self.0.device),
+            watched: self.0.watched,
+            origin: self.0.origin.clone(),
+        }))
     }
 
     /// The same value without history.

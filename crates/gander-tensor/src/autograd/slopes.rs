@@ -179,8 +179,8 @@ fn to_weights(step: &Step, moved: &[Option<Tensor>], leads: &Leads, pending: &mu
         .iter()
         .zip(moved)
         .map(|(operand, change)| match change {
-            Some(change) => operand.detach().add(change),
-            None => Ok(operand.clone()),
+            Some(change) if origin.operation.reads().inputs => operand.detach().add(change),
+            _ => Ok(operand.clone()),
         })
         .collect::<Result<Vec<_>>>()?;
     let call = Call {

@@ -403,19 +403,20 @@ impl Device for Cpu {
 
     fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]> {
         let scale = pass.scale.map(|scale| self.floats(scale));
+        let shift = pass.shift.map(|shift| self.floats(shift));
         let (mut dscale, mut dshift) = (self.take(g.channels), self.take(g.channels));
         let dx = self.fill_like(pass.x, pass.x.shape(), |ctx, dx| {
             kernels::norm::normalize_backward(
                 ctx,
                 &self.floats(dy),
                 &self.floats(pass.x),
-                &self.floats(pass.y),
                 g.groups,
                 g.rows,
                 g.channels,
                 &self.floats(pass.mean),
                 &self.floats(pass.inv_std),
                 scale.as_deref(),
+                shift.as_deref(),
                 pass.activation,
                 dx,
                 &mut dscale.as_mut_slice()[..g.channels],

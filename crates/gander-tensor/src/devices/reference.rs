@@ -318,8 +318,8 @@ impl Device for Reference {
     fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]> {
         let NormPass {
             x,
-            y,
             scale,
+            shift,
             activation,
             ..
         } = *pass;
@@ -330,7 +330,7 @@ impl Device for Reference {
             Activation::Relu => 0.0,
             _ => 1.0,
         };
-        let before = |i: usize| floats(dy)[i] * if floats(y)[i] > 0.0 { 1.0 } else { slope };
+        let shift_of = |c: usize| shift.map_or(0.0, |shift| floats(shift)[c]);
         let mut dx = vec![0.0; x.num_elements()];
         let (mut dscale, mut dshift) = (vec![0.0; g.channels], vec![0.0; g.channels]);
         for group in 0..g.groups {
@@ -338,6 +338,10 @@ impl Device for Reference {
                 let at = group * g.channels + c;
                 let rows = || (0..g.rows).map(|row| (group * g.rows + row) * g.channels + c);
                 let standardized = |i: usize| (floats(x)[i] - mean[at]) * inv_std[at];
+                let before = |i: usize| {
+                    let y = scale_of(c) * standardized(i) + shift_of(c);
+                    floats(dy)[i] * if y > 0.0 { 1.0 } else { slope }
+                };
                 let sum: f64 = rows().map(before).sum();
                 let along: f64 = rows().map(|i| before(i) * standardized(i)).sum();
                 for i in rows() {

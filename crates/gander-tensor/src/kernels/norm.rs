@@ -335,25 +335,29 @@ fn columns<const N: usize>(rows: &mut [f32], width: usize) -> impl Iterator<Item
     })
 }
 
-/// The gradient before a piecewise linear activation, from the sign of its output.
+/// The gradient before a piecewise linear activation, from the sign of what went into it.
 #[inline(always)]
-fn before(dy: f32, y: f32, slope: f32) -> f32 {
-    if y > 0.0 { dy } else { slope * dy }
+fn before(dy: f32, sum: f32, slope: f32) -> f32 {
+    if sum > 0.0 { dy } else { slope * dy }
 }
+
+/// Rows of one value per channel that gradients need: mean, inverse standard deviation, factor and shift.
+const KNOWN: usize = 4;
+/// Those and the means of `g` and of `g · x̂`.
+const ALL: usize = KNOWN + 2;
 
 /// One block's operands.
 #[derive(Clone, Copy)]
 struct Incoming<'a> {
     dy: &'a [f32],
     x: &'a [f32],
-    y: &'a [f32],
     slope: f32,
 }
 
 /// `Σ g` and `Σ g · x̂` over a block, by channel, where `g` is the gradient before the activation.
 struct GradientSums<'a> {
     from: Incoming<'a>,
-    /// Mean and inverse standard deviation, each as wide as the loop.
+    /// What is [`KNOWN`], each row as wide as the loop.
     wide: &'a [f32],
     sums: &'a mut [f32],
     scratch: &'a mut [f32],
@@ -364,20 +368,22 @@ impl Kernel for GradientSums<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Incoming { dy, x, y, slope } = self.from;
+        let Incoming { dy, x, slope } = self.from;
         let width = self.scratch.len() / 2;
-        let (mean, inv_std) = (&self.wide[..width], &self.wide[width..2 * width]);
+        let row = |i: usize| &self.wide[i * width..][..width];
+        let (mean, inv_std, factor, shift) = (row(0), row(1), row(2), row(3));
         self.scratch.fill(0.0);
         let (plain, along) = self.scratch.split_at_mut(width);
-        for ((dy, x), y) in dy.chunks(width).zip(x.chunks(width)).zip(y.chunks(width)) {
+        for (dy, x) in dy.chunks(width).zip(x.chunks(width)) {
             let sums = plain.iter_mut().zip(along.iter_mut());
-            let by_channel = mean.iter().zip(inv_std);
-            for ((((&dy, &x), &y), (plain, along)), (&mean, &inv_std)) in
-                dy.iter().zip(x).zip(y).zip(sums).zip(by_channel)
+            let by_channel = mean.iter().zip(inv_std).zip(factor.iter().zip(shift));
+            for (((&dy, &x), (plain, along)), ((&mean, &inv_std), (&factor, &shift))) in
+                dy.iter().zip(x).zip(sums).zip(by_channel)
             {
-                let g = before(dy, y, slope);
+                let centered = x - mean;
+                let g = before(dy, A::mul_add(centered, factor, shift), slope);
                 *plain += g;
-                *along = A::mul_add(g, (x - mean) * inv_std, *along);
+                *along = A::mul_add(g, centered * inv_std, *along);
             }
         }
         let (plain_sums, along_sums) = self.sums.split_at_mut(self.sums.len() / 2);
@@ -389,7 +395,7 @@ impl Kernel for GradientSums<'_> {
 /// `dx = factor · (g − mean_g − x̂ · mean_gx̂)`.
 struct GradientBlock<'a> {
     from: Incoming<'a>,
-    /// Mean, inverse standard deviation, factor, mean of g and mean of g x̂, each as wide as the loop.
+    /// All rows, each as wide as the loop.
     wide: &'a [f32],
     dx: &'a mut [f32],
 }
@@ -399,19 +405,20 @@ impl Kernel for GradientBlock<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Incoming { dy, x, y, slope } = self.from;
-        let width = self.wide.len() / 5;
+        let Incoming { dy, x, slope } = self.from;
+        let width = self.wide.len() / ALL;
         let row = |i: usize| &self.wide[i * width..][..width];
-        let (mean, inv_std, factor, mean_g, mean_along) = (row(0), row(1), row(2), row(3), row(4));
-        let chunks = dy.chunks(width).zip(x.chunks(width)).zip(y.chunks(width));
-        for (dx, ((dy, x), y)) in self.dx.chunks_mut(width).zip(chunks) {
-            let by_channel = mean.iter().zip(inv_std).zip(factor).zip(mean_g).zip(mean_along);
-            let values = dx.iter_mut().zip(dy).zip(x).zip(y);
-            for ((((dx, &dy), &x), &y), ((((&mean, &inv_std), &factor), &mean_g), &mean_along)) in
+        let (mean, inv_std, factor, shift, mean_g, mean_along) = (row(0), row(1), row(2), row(3), row(4), row(5));
+        for (dx, (dy, x)) in self.dx.chunks_mut(width).zip(dy.chunks(width).zip(x.chunks(width))) {
+            let known = mean.iter().zip(inv_std).zip(factor.iter().zip(shift));
+            let by_channel = known.zip(mean_g.iter().zip(mean_along));
+            let values = dx.iter_mut().zip(dy).zip(x);
+            for (((dx, &dy), &x), (((&mean, &inv_std), (&factor, &shift)), (&mean_g, &mean_along))) in
                 values.zip(by_channel)
             {
-                let standardized = (x - mean) * inv_std;
-                *dx = factor * (before(dy, y, slope) - A::mul_add(standardized, mean_along, mean_g));
+                let centered = x - mean;
+                let g = before(dy, A::mul_add(centered, factor, shift), slope);
+                *dx = factor * (g - A::mul_add(centered * inv_std, mean_along, mean_g));
             }
         }
     }
@@ -419,8 +426,8 @@ impl Kernel for GradientBlock<'_> {
 
 /// Gradients of [`normalize`] for `x`, scale and shift, through the statistics too.
 ///
-/// `y` is the output after the activation, whose sign gives the mask; the activation must be the identity, a relu or
-/// a leaky relu. `dscale` and `dshift` are `[channels]`, summed over groups.
+/// The activation must be the identity, a relu or a leaky relu; what went into it is computed again as [`normalize`]
+/// does, bit by bit, which costs less than reading it. `dscale` and `dshift` are `[channels]`, summed over groups.
 ///
 /// # Source
 /// Ioffe & Szegedy 2015, section 3, <https://arxiv.org/abs/1502.03167>.
@@ -429,13 +436,13 @@ pub(crate) fn normalize_backward(
     ctx: &Context,
     dy: &[f32],
     x: &[f32],
-    y: &[f32],
     groups: usize,
     rows: usize,
     channels: usize,
     mean: &[f32],
     inv_std: &[f32],
     scale: Option<&[f32]>,
+    shift: Option<&[f32]>,
     act: Activation,
     dx: &mut [f32],
     dscale: &mut [f32],
@@ -443,8 +450,8 @@ pub(crate) fn normalize_backward(
 ) {
     let cut = Cut::new(groups, rows, channels);
     assert_eq!(
-        [dy.len(), x.len(), y.len(), dx.len()],
-        [cut.len(); 4],
+        [dy.len(), x.len(), dx.len()],
+        [cut.len(); 3],
         "lengths of operands and result"
     );
     dscale.fill(0.0);
@@ -457,23 +464,26 @@ pub(crate) fn normalize_backward(
         Activation::LeakyRelu(slope) => slope,
         _ => 1.0,
     };
-    // Without an activation the mask changes nothing, and `y` need not be read.
-    let y = if slope == 1.0 { dy } else { y };
     let incoming = |range: std::ops::Range<usize>| Incoming {
         dy: &dy[range.clone()],
-        x: &x[range.clone()],
-        y: &y[range],
+        x: &x[range],
         slope,
     };
 
-    let mut buffer = ctx.pool.take(4 * groups * 5 * cut.width());
+    let mut buffer = ctx.pool.take(4 * groups * ALL * cut.width());
     let wide = buffer.as_mut_slice::<f32>();
-    for (group, wide) in wide.chunks_exact_mut(5 * cut.width()).enumerate() {
-        for (i, [mean_at, inv_std_at]) in columns(wide, cut.width()).enumerate() {
-            (*mean_at, *inv_std_at) = (
-                mean[group * channels + i % channels],
-                inv_std[group * channels + i % channels],
-            );
+    for (group, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
+        for (i, known) in columns::<KNOWN>(wide, cut.width()).enumerate() {
+            let c = i % channels;
+            let inv_std = inv_std[group * channels + c];
+            let factor = inv_std * scale.map_or(1.0, |scale| scale[c]);
+            let shift = shift.map_or(0.0, |shift| shift[c]);
+            for (at, value) in known
+                .into_iter()
+                .zip([mean[group * channels + c], inv_std, factor, shift])
+            {
+                *at = value;
+            }
         }
     }
 
@@ -485,7 +495,7 @@ pub(crate) fn normalize_backward(
         // SAFETY: each block has its own row of results.
         let sums = unsafe { shared_sums.slice(at..at + 2 * channels) };
         let mut scratch = ctx.pool.take(4 * 2 * cut.width());
-        let wide = &wide[group * 5 * cut.width()..][..2 * cut.width()];
+        let wide = &wide[group * ALL * cut.width()..][..KNOWN * cut.width()];
         let from = incoming(cut.range(group, block));
         ctx.isa.run(GradientSums {
             from,
@@ -496,7 +506,7 @@ pub(crate) fn normalize_backward(
     });
 
     let mut totals = vec![0.0; 2 * channels];
-    for (group, wide) in wide.chunks_exact_mut(5 * cut.width()).enumerate() {
+    for (group, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
         let sums = &sums[group * cut.blocks * 2 * channels..][..cut.blocks * 2 * channels];
         totals.fill(0.0);
         for block in sums.chunks_exact(2 * channels) {
@@ -509,9 +519,8 @@ pub(crate) fn normalize_backward(
             let (plain, along) = (totals[c], totals[channels + c]);
             dshift[c] += plain as f32;
             dscale[c] += along as f32;
-            let factor = inv_std[group * channels + c] * scale.map_or(1.0, |scale| scale[c]);
-            let values = [factor, (plain / rows as f64) as f32, (along / rows as f64) as f32];
-            for (row, value) in wide.chunks_exact_mut(cut.width()).skip(2).zip(values) {
+            let values = [(plain / rows as f64) as f32, (along / rows as f64) as f32];
+            for (row, value) in wide.chunks_exact_mut(cut.width()).skip(KNOWN).zip(values) {
                 row.iter_mut().skip(c).step_by(channels).for_each(|at| *at = value);
             }
         }
@@ -522,7 +531,7 @@ pub(crate) fn normalize_backward(
         let range = cut.range(group, block);
         // SAFETY: blocks do not overlap.
         let dx = unsafe { shared_dx.slice(range.clone()) };
-        let wide = &wide[group * 5 * cut.width()..][..5 * cut.width()];
+        let wide = &wide[group * ALL * cut.width()..][..ALL * cut.width()];
         ctx.isa.run(GradientBlock {
             from: incoming(range),
             wide,
@@ -645,31 +654,30 @@ mod tests {
             };
             let (groups, rows, channels) = shape;
             let len = groups * rows * channels;
-            let (dy, x, y, scale) = (values(len, 1), values(len, 2), values(len, 3), values(channels, 4));
+            let (dy, x, scale, shift) = (values(len, 1), values(len, 2), values(channels, 4), values(channels, 3));
             let [mean, _, inv_std] = statistics(&wide(&x), shape).map(|values| narrow(&values));
-            let g: Vec<f64> = dy
-                .iter()
-                .zip(&y)
-                .map(|(&dy, &y)| f64::from(dy) * if y > 0.0 { 1.0 } else { f64::from(slope) })
-                .collect();
             let (mut dx, mut dscale, mut dshift) = (vec![0.0; len], vec![0.0; channels], vec![0.0; channels]);
             for at in 0..groups * channels {
                 let standardized = |i: usize| (f64::from(x[i]) - f64::from(mean[at])) * f64::from(inv_std[at]);
-                let plain: f64 = rows_of(shape, at).map(|i| g[i]).sum();
-                let along: f64 = rows_of(shape, at).map(|i| g[i] * standardized(i)).sum();
+                let g = |i: usize| {
+                    let sum = f64::from(scale[at % channels]) * standardized(i) + f64::from(shift[at % channels]);
+                    f64::from(dy[i]) * if sum > 0.0 { 1.0 } else { f64::from(slope) }
+                };
+                let plain: f64 = rows_of(shape, at).map(g).sum();
+                let along: f64 = rows_of(shape, at).map(|i| g(i) * standardized(i)).sum();
                 dshift[at % channels] += plain;
                 dscale[at % channels] += along;
                 for i in rows_of(shape, at) {
-                    let centered = g[i] - plain / rows as f64 - standardized(i) * along / rows as f64;
+                    let centered = g(i) - plain / rows as f64 - standardized(i) * along / rows as f64;
                     dx[i] = f64::from(scale[at % channels]) * f64::from(inv_std[at]) * centered;
                 }
             }
             let results = on_every_isa(len + 2 * channels, |ctx, out| {
                 let (dx, rest) = out.split_at_mut(len);
                 let (dscale, dshift) = rest.split_at_mut(channels);
-                let scale = Some(&*scale);
+                let (scale, shift) = (Some(&*scale), Some(&*shift));
                 normalize_backward(
-                    ctx, &dy, &x, &y, groups, rows, channels, &mean, &inv_std, scale, act, dx, dscale, dshift,
+                    ctx, &dy, &x, groups, rows, channels, &mean, &inv_std, scale, shift, act, dx, dscale, dshift,
                 );
             });
             // One row alone has no variance, so that its inverse is large.

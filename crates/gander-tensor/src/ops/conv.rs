@@ -9,7 +9,7 @@
 //! | `I(dy, w)` | `C(g, w)` | `W(g, dy)` |
 //! | `W(x, dy)` | `I(dy, g)` | `C(x, g)` |
 
-use crate::{Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
+use crate::{Activation, Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// The complete geometry of a convolution, with shorter spatial ranks led by axes of size one.
 ///
@@ -430,6 +430,13 @@ impl Operation for Conv {
         Shapes::attributes(&self.geometry, self.activation)
     }
 
+    fn reads(&self) -> Reads {
+        Reads {
+            inputs: true,
+            output: self.activation != Activation::Identity,
+        }
+    }
+
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         let y = device.conv(
             &self.geometry,
@@ -476,6 +483,13 @@ impl Operation for ConvInputGrad {
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
         Shapes::attributes(&self.geometry, self.activation)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads {
+            inputs: true,
+            output: self.activation != Activation::Identity,
+        }
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {

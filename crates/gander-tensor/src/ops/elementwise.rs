@@ -1,6 +1,6 @@
 //! Functions of one or two values, element by element.
 
-use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
+use crate::{Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// A function of one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -243,6 +243,13 @@ impl Operation for Unary {
         }
     }
 
+    fn reads(&self) -> Reads {
+        match self.0 {
+            UnaryOp::Neg | UnaryOp::AddScalar(_) | UnaryOp::MulScalar(_) => Reads::NOTHING,
+            _ => Reads::default(),
+        }
+    }
+
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         require_float(self.name(), inputs[0])?;
         device.unary(self.0, inputs[0])
@@ -317,6 +324,14 @@ impl Operation for Binary {
         match self.0 {
             BinaryOp::LeakyReluGrad(slope) => vec![("slope", slope.to_string())],
             _ => Vec::new(),
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        match self.0 {
+            BinaryOp::Add | BinaryOp::Sub => Reads::NOTHING,
+            BinaryOp::Mul => Reads::INPUTS,
+            _ => Reads::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Operations that move values and change none: reshape, permute, concatenate, gather.
 
-use crate::{Array, Call, DType, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
+use crate::{Array, Call, DType, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// The next position in the order of memory.
 pub(crate) fn advance(position: &mut [usize], shape: &[usize]) {
@@ -41,6 +41,10 @@ impl Operation for Reshape {
         vec![("shape", format!("{:?}", self.0))]
     }
 
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
+    }
+
     fn forward(&self, _device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         Ok(inputs[0].reshaped(self.0.clone()))
     }
@@ -72,6 +76,10 @@ impl Operation for Permute {
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
         vec![("order", format!("{:?}", self.0))]
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
@@ -111,6 +119,10 @@ impl Operation for Concat {
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
         vec![("axis", self.axis.to_string())]
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
@@ -319,6 +331,10 @@ impl Operation for Cast {
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
         vec![("dtype", self.0.to_string())]
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {

@@ -1,8 +1,8 @@
 //! Normalization by the statistics of a batch, an image, a group of channels or a position.
 
 use crate::{
-    Activation, Array, BatchStatistics, Call, Device, Error, NormGeometry, NormPass, Operation, Result, Shape, Tensor,
-    apply, no_grad, ops::elementwise::UnaryOp,
+    Activation, Array, BatchStatistics, Call, Device, Error, NormGeometry, NormPass, Operation, Reads, Result, Shape,
+    Tensor, apply, no_grad, ops::elementwise::UnaryOp,
 };
 
 /// Settings of a normalization.
@@ -199,6 +199,13 @@ impl Operation for Normalize {
         ]
     }
 
+    fn reads(&self) -> Reads {
+        Reads {
+            inputs: true,
+            output: !self.options.activation.is_piecewise_linear(),
+        }
+    }
+
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         let affine = (inputs.len() == 3).then(|| (inputs[1], inputs[2]));
         device.normalize(
@@ -212,9 +219,7 @@ impl Operation for Normalize {
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let mask_from_sign = matches!(self.options.activation, Activation::Identity | Activation::Relu)
-            || matches!(self.options.activation, Activation::LeakyRelu(slope) if slope > 0.0);
-        let mut gradients = if call.create_graph || !mask_from_sign {
+        let mut gradients = if call.create_graph || !self.options.activation.is_piecewise_linear() {
             self.plain_backward(call, grad)?
         } else {
             self.fused_backward(call, grad)?
@@ -233,10 +238,10 @@ impl Normalize {
         let device = call.output.device();
         let pass = NormPass {
             x: call.inputs[0].array(),
-            y: call.output.array(),
             mean: &self.mean,
             inv_std: &self.inv_std,
             scale: call.inputs.get(1).map(Tensor::array),
+            shift: call.inputs.get(2).map(Tensor::array),
             activation: self.options.activation,
         };
         let gradients = device.normalize_backward(self.geometry, grad.array(), &pass)?;
@@ -252,7 +257,6 @@ impl Normalize {
         let NormGeometry { groups, rows, channels } = self.geometry;
         let seen_as = |t: &Tensor| t.reshape([groups, rows, channels]);
         let x = seen_as(&call.inputs[0])?;
-        let grad = seen_as(&self.options.activation.backward(grad, call.output)?)?;
         let centered = x.sub(&x.mean_keep(&[1])?)?;
         let inv_std = centered
             .square()?
@@ -261,6 +265,18 @@ impl Normalize {
             .sqrt()?
             .recip()?;
         let standardized = centered.mul(&inv_std)?;
+        let activation = self.options.activation;
+        let grad = if activation == Activation::Identity {
+            seen_as(grad)?
+        } else if activation.is_piecewise_linear() {
+            let sum = match call.inputs {
+                [_, scale, shift] => standardized.mul(scale)?.add(shift)?,
+                _ => standardized.clone(),
+            };
+            activation.backward(&seen_as(grad)?, &sum)?
+        } else {
+            seen_as(&activation.backward(grad, call.output)?)?
+        };
         let (dscale, dshift) = if call.inputs.len() == 3 {
             let shape = Shape::from([channels]);
             (

@@ -1,7 +1,8 @@
 //! Sums, means and maxima over axes.
 
 use crate::{
-    Array, BinaryOp, Call, Device, Operation, Result, Shape, Tensor, apply, autograd::only, ops::elementwise::binary,
+    Array, BinaryOp, Call, Device, Operation, Reads, Result, Shape, Tensor, apply, autograd::only,
+    ops::elementwise::binary,
 };
 
 /// How values are combined.
@@ -65,6 +66,13 @@ impl Operation for Reduce {
         vec![("axes", format!("{axes:?}"))]
     }
 
+    fn reads(&self) -> Reads {
+        match self.op {
+            ReduceOp::Sum => Reads::NOTHING,
+            ReduceOp::Max => Reads::default(),
+        }
+    }
+
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.reduce(self.op, inputs[0], &self.axes)
     }
@@ -105,6 +113,10 @@ impl Operation for Broadcast {
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
         vec![("shape", format!("{:?}", self.0))]
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {

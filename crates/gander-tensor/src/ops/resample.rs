@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only};
+use crate::{Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// A sparse matrix that maps an axis of `in_len` positions to one of `out_len`, in compressed rows.
 ///
@@ -56,13 +56,29 @@ impl AxisMap {
     /// The map of the gradient.
     #[must_use]
     pub fn transposed(&self) -> Self {
-        let mut rows = vec![Vec::new(); self.in_len];
+        let mut starts = vec![0; self.in_len + 1];
+        for &input in self.indices.iter() {
+            starts[input as usize + 1] += 1;
+        }
+        for input in 0..self.in_len {
+            starts[input + 1] += starts[input];
+        }
+        let mut next = starts.clone();
+        let (mut indices, mut weights) = (vec![0; self.indices.len()], vec![0.0; self.weights.len()]);
         for output in 0..self.out_len {
             for (input, weight) in self.taps(output) {
-                rows[input].push((output as isize, weight));
+                let at = next[input] as usize;
+                (indices[at], weights[at]) = (output as u32, weight);
+                next[input] += 1;
             }
         }
-        Self::new(self.out_len, rows)
+        Self {
+            in_len: self.out_len,
+            out_len: self.in_len,
+            starts: starts.into(),
+            indices: indices.into(),
+            weights: weights.into(),
+        }
     }
 
     /// Positions `start..end`; those outside the input are zeros, so that this both cuts and pads.
@@ -81,6 +97,27 @@ impl AxisMap {
             in_len,
             (-(before as isize)..(in_len + after) as isize).map(|i| vec![(mirror(i), 1.0)]),
         )
+    }
+
+    /// Several axes seen as one, each mirrored at its first and last position, which are not repeated.
+    pub fn reflect_all(sides: &[usize], padding: usize) -> Self {
+        let indices = sides.iter().fold(vec![0], |outer, &side| {
+            let mirrored = Self::reflect(side, padding, padding).indices;
+            let along = |row: u32| {
+                mirrored
+                    .iter()
+                    .map(move |&index| row * side as u32 + index)
+                    .collect::<Vec<_>>()
+            };
+            outer.into_iter().flat_map(along).collect::<Vec<u32>>()
+        });
+        Self {
+            in_len: sides.iter().product(),
+            out_len: indices.len(),
+            starts: (0..=indices.len() as u32).collect(),
+            weights: vec![1.0; indices.len()].into(),
+            indices: indices.into(),
+        }
     }
 
     /// The order reversed.
@@ -194,6 +231,10 @@ impl Operation for MapAxis {
         ]
     }
 
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
+    }
+
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         device.map_axis(inputs[0], self.axis, &self.map)
     }
@@ -282,7 +323,13 @@ impl Tensor {
                 value,
             });
         }
-        self.map_spatial("pad_reflect", |_, len| AxisMap::reflect(len, padding, padding))
+        // All spatial axes at once: one pass over memory, and nothing between the axes to keep for gradients.
+        let (batch, channels) = (self.side(0), self.shape().channels());
+        let map = AxisMap::reflect_all(spatial, padding);
+        let sides: Vec<usize> = spatial.iter().map(|side| side + 2 * padding).collect();
+        self.reshape([batch, map.in_len, channels])?
+            .map_axis("pad_reflect", 1, map)?
+            .reshape([&[batch], sides.as_slice(), &[channels]].concat())
     }
 
     /// The order along an axis reversed.
@@ -379,6 +426,19 @@ mod tests {
         ] {
             assert_eq!(map.transposed().transposed(), map);
         }
+    }
+
+    #[test]
+    fn axes_mirrored_together_are_mirrored_one_by_one() {
+        let sides = [4, 3, 5];
+        let x: Vec<f64> = (0..60).map(f64::from).collect();
+        let mut by_axis = x.clone();
+        for (axis, &side) in sides.iter().enumerate() {
+            let outer = sides[..axis].iter().map(|side| side + 4).product();
+            let map = AxisMap::reflect(side, 2, 2);
+            by_axis = reference(&map, &by_axis, outer, sides[axis + 1..].iter().product());
+        }
+        assert_eq!(reference(&AxisMap::reflect_all(&sides, 2), &x, 1, 1), by_axis);
     }
 
     #[test]

@@ -389,10 +389,10 @@ impl Gradients {
         self.0 = if self.0.is_empty() {
             new
         } else {
-            self.0
-                .iter()
-                .zip(&new)
-                .map(|(sum, new)| sum.add(new))
+            let sums = std::mem::take(&mut self.0);
+            sums.into_iter()
+                .zip(new)
+                .map(|(sum, new)| sum.add(&new))
                 .collect::<Result<_, _>>()?
         };
         Ok(())

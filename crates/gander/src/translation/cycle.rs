@@ -172,6 +172,8 @@ fn update_translators(
     let mut fake = |direction: Direction<'_>| {
         let (loss, fake) = direction.loss(&state.config, scalars)?;
         let [for_a, for_b] = gradients(&loss, [state.to_a.parameters(), state.to_b.parameters()])?;
+        // What the loss keeps for its gradients goes before their sums come.
+        drop(loss);
         sum_a.add(for_a)?;
         sum_b.add(for_b)?;
         Ok::<_, Error>(fake)
