@@ -99,27 +99,6 @@ impl AxisMap {
         )
     }
 
-    /// Several axes seen as one, each mirrored at its first and last position, which are not repeated.
-    pub fn reflect_all(sides: &[usize], padding: usize) -> Self {
-        let indices = sides.iter().fold(vec![0], |outer, &side| {
-            let mirrored = Self::reflect(side, padding, padding).indices;
-            let along = |row: u32| {
-                mirrored
-                    .iter()
-                    .map(move |&index| row * side as u32 + index)
-                    .collect::<Vec<_>>()
-            };
-            outer.into_iter().flat_map(along).collect::<Vec<u32>>()
-        });
-        Self {
-            in_len: sides.iter().product(),
-            out_len: indices.len(),
-            starts: (0..=indices.len() as u32).collect(),
-            weights: vec![1.0; indices.len()].into(),
-            indices: indices.into(),
-        }
-    }
-
     /// The order reversed.
     pub fn flip(in_len: usize) -> Self {
         Self::new(in_len, (0..in_len as isize).rev().map(|i| vec![(i, 1.0)]))
@@ -323,13 +302,7 @@ impl Tensor {
                 value,
             });
         }
-        // All spatial axes at once: one pass over memory, and nothing between the axes to keep for gradients.
-        let (batch, channels) = (self.side(0), self.shape().channels());
-        let map = AxisMap::reflect_all(spatial, padding);
-        let sides: Vec<usize> = spatial.iter().map(|side| side + 2 * padding).collect();
-        self.reshape([batch, map.in_len, channels])?
-            .map_axis("pad_reflect", 1, map)?
-            .reshape([&[batch], sides.as_slice(), &[channels]].concat())
+        self.map_spatial("pad_reflect", |_, len| AxisMap::reflect(len, padding, padding))
     }
 
     /// The order along an axis reversed.
@@ -426,19 +399,6 @@ mod tests {
         ] {
             assert_eq!(map.transposed().transposed(), map);
         }
-    }
-
-    #[test]
-    fn axes_mirrored_together_are_mirrored_one_by_one() {
-        let sides = [4, 3, 5];
-        let x: Vec<f64> = (0..60).map(f64::from).collect();
-        let mut by_axis = x.clone();
-        for (axis, &side) in sides.iter().enumerate() {
-            let outer = sides[..axis].iter().map(|side| side + 4).product();
-            let map = AxisMap::reflect(side, 2, 2);
-            by_axis = reference(&map, &by_axis, outer, sides[axis + 1..].iter().product());
-        }
-        assert_eq!(reference(&AxisMap::reflect_all(&sides, 2), &x, 1, 1), by_axis);
     }
 
     #[test]
