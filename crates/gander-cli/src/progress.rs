@@ -171,7 +171,7 @@ fn introduction(run: &RunStarted) -> String {
         Some(seconds) => text::duration(seconds),
         None => format!("{} kimg", text::kimg((run.total_kimg * 1000.0).round() as u64)),
     };
-    format!(
+    let introduction = format!(
         "{verb} {} on {}: {data}\n{} and {} weights, batch {}, {length}, seed {}; {}, {}, {}",
         run.family,
         run.dataset,
@@ -182,11 +182,12 @@ fn introduction(run: &RunStarted) -> String {
         text::plural(u64::from(run.machine.threads), "thread"),
         run.machine.isa,
         run.machine.precision,
-    ) + &run
-        .rationale
-        .iter()
-        .map(|line| format!("\n  {line}"))
-        .collect::<String>()
+    );
+    let reasons = run.rationale.iter().map(|line| format!("  {line}"));
+    std::iter::once(introduction)
+        .chain(reasons)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]

@@ -365,14 +365,13 @@ fn settings(story: &Story) -> String {
         )
     };
     let groups: String = groups.iter().map(group).collect();
-    let rationale: String = (story.started.iter().flat_map(|started| &started.rationale))
-        .map(|line| format!("<li>{}</li>", escape(line)))
-        .collect();
-    let rationale = if rationale.is_empty() {
-        rationale
-    } else {
-        format!("<ul class=\"note\">{rationale}</ul>\n")
-    };
+    let mut rationale = String::new();
+    for line in story.started.iter().flat_map(|started| &started.rationale) {
+        let _ = write!(rationale, "<li>{}</li>", escape(line));
+    }
+    if !rationale.is_empty() {
+        rationale = format!("<ul class=\"note\">{rationale}</ul>\n");
+    }
     format!("<section><h2>Settings</h2>{rationale}<div class=\"groups\">\n{groups}</div></section>\n")
 }
 

@@ -114,7 +114,7 @@ fn augmentation(asked: Asked<'_>, config: &RunConfig, num_images: usize) -> Stri
     } else if config.training.augment_p == Probability::ADAPTIVE {
         format!("{images} could be learned by heart")
     } else {
-        format!("{images}")
+        images
     };
     format!("{what}: {why}")
 }
