@@ -7,8 +7,9 @@
 //!
 //! Where it differs: the filter behind the generator's doubling convolutions is `[1, 1]` instead of `[1, 3, 3, 1]`, since
 //! the two are then one transposed convolution of four taps; the discriminator's second convolution follows the halved
-//! map. The path length of the generator is not regularized, which would take a second tape through it. Noise is new for
-//! each training batch and the same for all finished images, so that an image depends on its latents alone.
+//! map. The path length of the generator is not regularized, which would take a second tape through it. Noise, where it is
+//! switched on, is new for each training batch and the same for all finished images, so that an image depends on its
+//! latents alone; it is off by default, since in the thousands of images of a short run it only speckled faces at 64 px.
 
 mod modulated;
 
@@ -45,9 +46,9 @@ pub struct Config {
 #[serde(rename_all = "lowercase")]
 pub enum NoiseInputs {
     /// As strong as each layer learns to want it.
-    #[default]
     Learned,
     /// None, which is quicker.
+    #[default]
     None,
 }
 
@@ -86,7 +87,7 @@ impl Config {
             latent_dim: 128,
             width: 32,
             width_max: 128,
-            noise: NoiseInputs::Learned,
+            noise: NoiseInputs::None,
         }
     }
 
@@ -467,6 +468,7 @@ mod tests {
             latent_dim: 6,
             width: 4,
             width_max: 8,
+            noise: NoiseInputs::Learned,
             ..Config::new(images)
         }
     }
