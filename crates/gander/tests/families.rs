@@ -9,13 +9,16 @@ use std::path::Path;
 
 use gander::{
     losses::Loss,
-    models::{Discriminator, Generator, ImageSpec, ModelConfig, RealJudgment, fastgan, stylegan2},
+    models::{
+        Discriminator, Generator, ImageSpec, ModelConfig, RealJudgment, fastgan, pix2pix, stylegan2,
+        translator::Translator as _,
+    },
     regularizers,
 };
 use gander_formats::safetensors::{self, SafeTensors};
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{
-    Cpu, CpuOptions, DeviceRef, GradOptions, Precision, RandomKey, Reference, Shape, Tensor, grad, no_grad,
+    Cpu, CpuOptions, DeviceRef, GradOptions, Precision, RandomKey, Reference, Shape, Tensor, concat, grad, no_grad,
 };
 use hashed::{hashed, set_weights};
 
@@ -26,20 +29,18 @@ const IMAGES: ImageSpec = ImageSpec {
     num_classes: 0,
 };
 
-/// Two networks with the weights of the script.
+/// What the script stored of a family.
 struct Case {
     family: &'static str,
     file: SafeTensors,
     device: DeviceRef,
     /// Relative to the largest value or to one.
     tolerance: f64,
-    generator: Box<dyn Generator>,
-    discriminator: Box<dyn Discriminator>,
 }
 
 impl Case {
     /// On plain loops in double precision, and on the processor's kernels.
-    fn both(model: &ModelConfig) -> [Self; 2] {
+    fn both(family: &'static str) -> [Self; 2] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/families.safetensors");
         let file = safetensors::read(&path).unwrap();
         let options = CpuOptions {
@@ -47,28 +48,27 @@ impl Case {
             ..CpuOptions::default()
         };
         let devices = [(Reference::shared(), 1e-5), (Cpu::with_options(options).unwrap(), 2e-3)];
-        devices.map(|(device, tolerance)| {
-            let key = RandomKey::from_seed(0);
-            let (generator, discriminator) = (
-                model.generator(key, &device).unwrap(),
-                model.discriminator(key, &device).unwrap(),
-            );
-            for (name, parameters) in [
-                ("generator", generator.parameters()),
-                ("discriminator", discriminator.parameters()),
-            ] {
-                set_weights(name, parameters, &device);
-                set_singular_vectors(name, parameters, &device);
-            }
-            Self {
-                family: model.family(),
-                file: file.clone(),
-                device,
-                tolerance,
-                generator,
-                discriminator,
-            }
+        devices.map(|(device, tolerance)| Self {
+            family,
+            file: file.clone(),
+            device,
+            tolerance,
         })
+    }
+
+    /// Two networks with the weights of the script.
+    fn networks(&self, model: &ModelConfig) -> (Box<dyn Generator>, Box<dyn Discriminator>) {
+        let key = RandomKey::from_seed(0);
+        let generator = model.generator(key, &self.device).unwrap();
+        let discriminator = model.discriminator(key, &self.device).unwrap();
+        self.set_weights("generator", generator.parameters());
+        self.set_weights("discriminator", discriminator.parameters());
+        (generator, discriminator)
+    }
+
+    fn set_weights(&self, network: &str, parameters: &Parameters) {
+        set_weights(network, parameters, &self.device);
+        set_singular_vectors(network, parameters, &self.device);
     }
 
     fn expected(&self, name: &str) -> (Shape, Vec<f32>) {
@@ -144,12 +144,12 @@ fn fastgan_is_that_of_the_script() {
         width: 2,
         ..fastgan::Config::new(IMAGES)
     };
-    for case in Case::both(&ModelConfig::Fastgan(config)) {
+    for case in Case::both("fastgan") {
+        let (generator, discriminator) = case.networks(&ModelConfig::Fastgan(config));
         // Frozen, so that the singular vectors stay those of the script.
         let mode = Mode::Frozen;
-        let judge = |images: &Tensor| case.discriminator.forward(images, None, mode).unwrap();
-        let images = case
-            .generator
+        let judge = |images: &Tensor| discriminator.forward(images, None, mode).unwrap();
+        let images = generator
             .forward(&case.hashed("latents", &[2, 8]), None, mode)
             .unwrap();
         case.assert_close("images", &thinned(&images));
@@ -157,7 +157,7 @@ fn fastgan_is_that_of_the_script() {
         let reals = case.hashed("reals", &[2, 64, 96, 3]);
         let judge_real = |seed| {
             let key = RandomKey::from_seed(seed);
-            case.discriminator.judge_real(&reals, None, mode, key).unwrap()
+            discriminator.judge_real(&reals, None, mode, key).unwrap()
         };
         let losses: Vec<f64> = (0..KEYS)
             .map(|seed| {
@@ -184,10 +184,10 @@ fn fastgan_is_that_of_the_script() {
             .discriminator(&logits, &judge(&images.detach()))
             .unwrap();
         let loss = loss.add(&auxiliary_loss.unwrap()).unwrap();
-        case.assert_gradients("discriminator", case.discriminator.parameters(), &loss);
+        case.assert_gradients("discriminator", discriminator.parameters(), &loss);
 
         let loss = Loss::SoftHinge.generator(&judge(&images), None).unwrap();
-        case.assert_gradients("generator", case.generator.parameters(), &loss);
+        case.assert_gradients("generator", generator.parameters(), &loss);
     }
 }
 
@@ -204,16 +204,17 @@ fn stylegan2_is_that_of_the_script() {
             ..IMAGES
         })
     };
-    for case in Case::both(&ModelConfig::Stylegan2(config)) {
+    for case in Case::both("stylegan2") {
+        let (generator, discriminator) = case.networks(&ModelConfig::Stylegan2(config));
         // Frozen, so that no styles are mixed.
         let mode = Mode::Frozen;
-        let judge = |images: &Tensor| case.discriminator.forward(images, None, mode).unwrap();
+        let judge = |images: &Tensor| discriminator.forward(images, None, mode).unwrap();
         let latents = case.hashed("latents", &[2, 8]);
-        let images = case.generator.forward(&latents, None, mode).unwrap();
+        let images = generator.forward(&latents, None, mode).unwrap();
         case.assert_close("images", &thinned(&images));
-        let mean_style = case.generator.parameters().get("mean_style").unwrap();
+        let mean_style = generator.parameters().get("mean_style").unwrap();
         mean_style.set(&case.hashed("mean_style", &[8])).unwrap();
-        let truncated = case.generator.forward_truncated(&latents, None, 0.5).unwrap();
+        let truncated = generator.forward_truncated(&latents, None, 0.5).unwrap();
         case.assert_close("truncated", &thinned(&truncated));
 
         let reals = case.hashed("reals", &[2, 32, 48, 3]).watch();
@@ -225,9 +226,52 @@ fn stylegan2_is_that_of_the_script() {
             .discriminator(&logits, &judge(&images.detach()))
             .unwrap();
         let loss = loss.add(&penalty.mean_all().unwrap()).unwrap();
-        case.assert_gradients("discriminator", case.discriminator.parameters(), &loss);
+        case.assert_gradients("discriminator", discriminator.parameters(), &loss);
 
         let loss = Loss::NonSaturating.generator(&judge(&images), None).unwrap();
-        case.assert_gradients("generator", case.generator.parameters(), &loss);
+        case.assert_gradients("generator", generator.parameters(), &loss);
+    }
+}
+
+#[test]
+fn pix2pix_is_that_of_the_script() {
+    let images = ImageSpec {
+        height_px: 32,
+        width_px: 64,
+        ..IMAGES
+    };
+    let config = pix2pix::Config {
+        width: 2,
+        dropout: 0.0,
+        ..pix2pix::Config::new(images)
+    };
+    for case in Case::both("pix2pix") {
+        let key = RandomKey::from_seed(0);
+        let (unet, discriminator) = (
+            config.translator(key, &case.device).unwrap(),
+            config.discriminator(key, &case.device).unwrap(),
+        );
+        case.set_weights("generator", unet.parameters());
+        case.set_weights("discriminator", discriminator.parameters());
+        let [a, b] = ["sketches", "pictures"].map(|name| case.hashed(name, &[2, 32, 64, 3]));
+        let judge = |picture: &Tensor| discriminator.forward(&concat(&[&a, picture], -1).unwrap()).unwrap();
+
+        let drawn = unet.forward(&a, key).unwrap();
+        case.assert_close("images", &thinned(&drawn));
+        let logits = judge(&b);
+        case.assert_close("logits", &logits);
+        let loss = Loss::NonSaturating
+            .discriminator(&logits, &judge(&drawn.detach()))
+            .unwrap();
+        case.assert_gradients(
+            "discriminator",
+            discriminator.parameters(),
+            &loss.mul_scalar(0.5).unwrap(),
+        );
+
+        let l1 = drawn.sub(&b).unwrap().abs().unwrap().mean_all().unwrap();
+        let loss = Loss::NonSaturating.generator(&judge(&drawn), None).unwrap();
+        let loss = loss.add(&l1.mul_scalar(100.0).unwrap()).unwrap();
+        case.assert_gradients("generator", unet.parameters(), &loss);
     }
 }

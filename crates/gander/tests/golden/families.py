@@ -13,6 +13,10 @@ stored as its dot product with a hashed tensor, in the order of the weights' nam
     stylegan2.logits             [2]
     stylegan2.r1                 [2]
     stylegan2.discriminator.grad, stylegan2.generator.grad    of the non-saturating loss, with R1 and without
+    pix2pix.images               [2, 8, 16, 3]    every fourth pixel of 32 x 64, without dropout
+    pix2pix.logits               [2, 2, 6, 1]     of real pairs
+    pix2pix.discriminator.grad   of half the cross-entropy
+    pix2pix.generator.grad       of the cross-entropy and 100 times the mean distance
 """
 
 import pathlib
@@ -223,6 +227,45 @@ def stylegan2():
     store_gradients("stylegan2.generator", g, F.softplus(-d(images, wide_last)).mean())
 
 
+class UNet(Network):
+    def __call__(self, x, channels):
+        maps = []
+        for i, width in enumerate(channels):
+            is_plain = i in (0, len(channels) - 1)
+            x = self.conv(f"down{i}", leaky(x) if i else x, width, 4, 2, 1, bias=is_plain)
+            maps.append(x if is_plain else self.instance_norm(f"down{i}.norm", x))
+            x = maps[i]
+        for i, width in reversed(list(enumerate([3, *channels[:-1]]))):
+            if i + 1 < len(channels):
+                x = torch.cat([x, maps[i]], 1)
+            x = self.conv_transpose(f"up{i}", F.relu(x), width, 4, 2, 1)
+            if i > 0:
+                x = self.instance_norm(f"up{i}.norm", x)
+        return torch.tanh(x + self.weight("up0.bias", [3])[:, None, None])
+
+
+class PatchDiscriminator(Network):
+    def __call__(self, x, width):
+        x = leaky(self.conv("from_image", x, width, 4, 2, 1))
+        for i, (multiple, stride) in enumerate([(2, 2), (4, 2), (8, 1)]):
+            x = leaky(F.instance_norm(self.conv(f"conv{i}", x, multiple * width, 4, stride, 1, bias=False)))
+        return self.conv("logit", x, 1, 4, 1, 1)
+
+
+def pix2pix(width):
+    g, d = UNet("generator"), PatchDiscriminator("discriminator")
+    a, b = (pixels_first(hashed(name, [BATCH, 32, 64, 3], 1.0)) for name in ["sketches", "pictures"])
+    drawn = g(a, [width, 2 * width, 4 * width, 8 * width, 8 * width])
+    golden.store("pix2pix.images", pixels_last(drawn)[:, ::4, ::4])
+    judge = lambda picture: d(torch.cat([a, picture], 1), width)
+    logits = judge(b)
+    golden.store("pix2pix.logits", pixels_last(logits))
+    loss = (F.softplus(-logits).mean() + F.softplus(judge(drawn.detach())).mean()) / 2
+    store_gradients("pix2pix.discriminator", d, loss)
+    store_gradients("pix2pix.generator", g, F.softplus(-judge(drawn)).mean() + 100 * F.l1_loss(drawn, b))
+
+
 fastgan(2)
 stylegan2()
+pix2pix(2)
 golden.save()

@@ -54,6 +54,10 @@ class Network:
         scale, shift = self.weight(f"{name}.weight", [x.shape[1]]), self.weight(f"{name}.bias", [x.shape[1]])
         return F.batch_norm(x, None, None, scale, shift, True)
 
+    def instance_norm(self, name, x):
+        scale, shift = self.weight(f"{name}.weight", [x.shape[1]]), self.weight(f"{name}.bias", [x.shape[1]])
+        return F.instance_norm(x, weight=scale, bias=shift)
+
 
 def pixels_last(x):
     return x.permute(0, 2, 3, 1)
