@@ -14,6 +14,7 @@ pub mod sngan;
 pub mod stylegan2;
 pub mod translator;
 mod translators;
+pub mod upsampling;
 
 use std::fmt::Debug;
 

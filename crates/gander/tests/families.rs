@@ -12,6 +12,7 @@ use gander::{
     models::{
         Discriminator, Generator, ImageSpec, ModelConfig, RealJudgment, fastgan, pix2pix, stylegan2,
         translator::Translator as _,
+        upsampling::Upsampling,
     },
     regularizers,
 };
@@ -242,6 +243,7 @@ fn pix2pix_is_that_of_the_script() {
     };
     let config = pix2pix::Config {
         width: 2,
+        upsampling: Upsampling::Transposed,
         dropout: 0.0,
         ..pix2pix::Config::new(images)
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     error::Result,
-    models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan},
+    models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan, upsampling::Upsampling},
     train::{
         RunConfig,
         config::TrainingConfig,
@@ -133,8 +133,9 @@ impl Run {
 
     fn cyclegan128(device: &DeviceRef) -> Result<Self> {
         let key = RandomKey::from_seed(0);
-        // Without the pool, so that every step is the same work.
+        // As in the paper, but without the pool, so that every step is the same work.
         let config = cyclegan::Config {
+            upsampling: Upsampling::Transposed,
             pool: 0,
             ..cyclegan::Config::new(color(128))
         };

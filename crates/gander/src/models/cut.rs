@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
-    residual::{self, Resampling, ResidualTranslator},
+    residual::{self, Downsampling, ResidualTranslator},
+    upsampling::Upsampling,
 };
 
 /// Settings of the networks and of what they make small.
@@ -78,7 +79,8 @@ impl Config {
             channels: self.images.channels,
             width: self.width,
             blocks: self.blocks,
-            resampling: Resampling::Filtered,
+            downsampling: Downsampling::Filtered,
+            upsampling: Upsampling::Filtered,
             init: WEIGHTS,
         };
         config.init(key, device)

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
-    residual::{self, Resampling, ResidualTranslator},
+    residual::{self, Downsampling, ResidualTranslator},
+    upsampling::Upsampling,
 };
 
 /// Settings of the networks and of what they make small.
@@ -22,6 +23,9 @@ pub struct Config {
     pub width: usize,
     /// Residual blocks of each translator: 6 at 128 px, 9 from 256 px on.
     pub blocks: usize,
+    /// How the translators double the resolution: the paper's transposed convolutions, or without a checkerboard.
+    #[serde(default)]
+    pub upsampling: Upsampling,
     /// Weight of the mean distance between an image and what comes back from the other collection.
     pub cycle_weight: f32,
     /// Weight of the mean distance between an image and what its own collection's translator makes of it.
@@ -34,7 +38,7 @@ pub struct Config {
 const WEIGHTS: Init = Init::normal(0.02);
 
 impl Config {
-    /// The paper's sizes and weights; blocks after the shorter side.
+    /// The paper's sizes and weights, without its checkerboard; blocks after the shorter side.
     pub fn new(images: ImageSpec) -> Self {
         Self {
             images,
@@ -44,6 +48,7 @@ impl Config {
             } else {
                 9
             },
+            upsampling: Upsampling::Repeated,
             cycle_weight: 10.0,
             identity_weight: 5.0,
             pool: 50,
@@ -56,7 +61,8 @@ impl Config {
             channels: self.images.channels,
             width: self.width,
             blocks: self.blocks,
-            resampling: Resampling::Strided,
+            downsampling: Downsampling::Strided,
+            upsampling: self.upsampling,
             init: WEIGHTS,
         };
         config.init(key, device)
@@ -83,7 +89,10 @@ mod tests {
     /// The counts of the authors' networks less the biases that a normalization takes away.
     #[test]
     fn weights_are_as_many_as_in_the_paper() {
-        let config = Config::new(images(128, 128, 3, 0));
+        let config = Config {
+            upsampling: Upsampling::Transposed,
+            ..Config::new(images(128, 128, 3, 0))
+        };
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
         let block = 2 * 9 * 256 * 256;
         let scales = 2 * 9 * (64 * 128 + 128 * 256);

@@ -9,7 +9,7 @@
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,
-    layers::{Conv, ConvConfig, ConvTranspose},
+    layers::{Conv, ConvConfig},
 };
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, DeviceRef, RandomKey, Result, Tensor, concat, ops::elementwise::binary,
@@ -20,6 +20,7 @@ use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
     translator::{Statistics, Translator},
+    upsampling::{Doubling, Upsampling},
 };
 
 /// Settings of both networks and of what they make small.
@@ -32,6 +33,9 @@ pub struct Config {
     pub width: usize,
     /// How often the U-Net halves the resolution: 8 at 256 px.
     pub downs: usize,
+    /// How it doubles it again: the paper's transposed convolutions, or without a checkerboard.
+    #[serde(default)]
+    pub upsampling: Upsampling,
     /// Probability with which a value of the decoder's first three layers is dropped.
     pub dropout: f32,
     /// Weight of the mean distance to the pair's second picture.
@@ -50,13 +54,14 @@ const WIDEST: usize = 8;
 const DROPPED: usize = 3;
 
 impl Config {
-    /// The paper's sizes; as many halvings as both sides have.
+    /// The paper's sizes, without its checkerboard; as many halvings as both sides have.
     pub fn new(images: ImageSpec) -> Self {
         let halvings = images.height_px.trailing_zeros().min(images.width_px.trailing_zeros());
         Self {
             images,
             width: 64,
             downs: (halvings as usize).clamp(2, 8),
+            upsampling: Upsampling::Repeated,
             dropout: 0.5,
             l1_weight: 100.0,
         }
@@ -113,12 +118,12 @@ impl Config {
                     activation: Activation::Tanh,
                     ..config.options
                 };
-                let conv = ConvConfig { options, ..config }.init_transpose(&mut scope)?;
+                let conv = self.upsampling.layer(ConvConfig { options, ..config }, &mut scope)?;
                 Up { conv, norm: None }
             } else {
                 let outputs = self.channels(level - 1);
                 let norm = Some(Affine::new(outputs, &mut scope)?);
-                let conv = conv(inputs, outputs).init_transpose(&mut scope)?;
+                let conv = self.upsampling.layer(conv(inputs, outputs), &mut scope)?;
                 Up { conv, norm }
             });
         }
@@ -172,7 +177,7 @@ struct Down {
 
 #[derive(Debug)]
 struct Up {
-    conv: ConvTranspose,
+    conv: Doubling,
     norm: Option<Affine>,
 }
 
@@ -270,7 +275,10 @@ mod tests {
     /// encoder without a normalization.
     #[test]
     fn weights_are_as_many_as_in_the_paper() {
-        let config = Config::new(images(256, 256, 3, 0));
+        let config = Config {
+            upsampling: Upsampling::Transposed,
+            ..Config::new(images(256, 256, 3, 0))
+        };
         assert_eq!((config.downs, config.channels(0), config.channels(7)), (8, 64, 512));
         let unet = config
             .translator(RandomKey::from_seed(1), &gander_tensor::Cpu::shared())

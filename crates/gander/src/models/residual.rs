@@ -6,11 +6,14 @@
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,
-    layers::{Conv, ConvConfig, ConvTranspose},
+    layers::{Conv, ConvConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 
-use super::translator::{Statistics, Translator};
+use super::{
+    translator::{Statistics, Translator},
+    upsampling::{Doubling, Upsampling},
+};
 
 /// Settings of a [`ResidualTranslator`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,18 +24,20 @@ pub struct Config {
     pub width: usize,
     /// Residual blocks.
     pub blocks: usize,
-    /// How the resolution changes.
-    pub resampling: Resampling,
+    /// How the resolution is halved.
+    pub downsampling: Downsampling,
+    /// How the resolution is doubled.
+    pub upsampling: Upsampling,
     /// First values of the weights.
     pub init: Init,
 }
 
-/// How the resolution changes.
+/// How the resolution is halved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resampling {
+pub enum Downsampling {
     /// By the stride of a convolution, as in CycleGAN.
     Strided,
-    /// By a low-pass filter beside a convolution, which leaves no checkerboard, as in CUT.
+    /// By a low-pass filter behind a convolution, as in CUT.
     Filtered,
 }
 
@@ -52,9 +57,9 @@ impl Config {
             bias: None,
             ..ConvConfig::new(inputs, outputs, kernel)
         };
-        let stride = match self.resampling {
-            Resampling::Strided => 2,
-            Resampling::Filtered => 1,
+        let stride = match self.downsampling {
+            Downsampling::Strided => 2,
+            Downsampling::Filtered => 1,
         };
         let first = conv(self.channels, width, 7, 1, 0).init(&mut scope.child("from_image"))?;
         let downs = [
@@ -72,18 +77,13 @@ impl Config {
             })
             .collect::<Result<_>>()?;
         let mut up = |name, inputs, outputs| {
-            let config = conv(inputs, outputs, 3, stride, 1);
-            let mut scope = scope.child(name);
-            Ok(match self.resampling {
-                Resampling::Filtered => Up::Filtered(config.init(&mut scope)?),
-                Resampling::Strided => {
-                    let options = ConvOptions {
-                        output_padding: 1,
-                        ..config.options
-                    };
-                    Up::Strided(ConvConfig { options, ..config }.init_transpose(&mut scope)?)
-                }
-            })
+            let config = conv(inputs, outputs, 3, 2, 1);
+            let options = ConvOptions {
+                output_padding: 1,
+                ..config.options
+            };
+            self.upsampling
+                .layer(ConvConfig { options, ..config }, &mut scope.child(name))
         };
         let ups = [up("up0", 4 * width, 2 * width)?, up("up1", 2 * width, width)?];
         let last = conv(width, self.channels, 7, 1, 0);
@@ -98,7 +98,7 @@ impl Config {
         let last = last.init(&mut scope.child("to_image"))?;
         Ok(ResidualTranslator {
             parameters,
-            resampling: self.resampling,
+            downsampling: self.downsampling,
             first,
             downs,
             blocks,
@@ -108,21 +108,15 @@ impl Config {
     }
 }
 
-#[derive(Debug)]
-enum Up {
-    Strided(ConvTranspose),
-    Filtered(Conv),
-}
-
 /// The network that turns an image of one collection into one of the other.
 #[derive(Debug)]
 pub struct ResidualTranslator {
     parameters: Parameters,
-    resampling: Resampling,
+    downsampling: Downsampling,
     first: Conv,
     downs: [Conv; 2],
     blocks: Vec<[Conv; 2]>,
-    ups: [Up; 2],
+    ups: [Doubling; 2],
     last: Conv,
 }
 
@@ -172,7 +166,7 @@ impl ResidualTranslator {
             let inner = down.forward(&x, mode)?;
             visit(&inner);
             x = norm(&inner)?;
-            if self.resampling == Resampling::Filtered {
+            if self.downsampling == Downsampling::Filtered {
                 x = x.fir_downsample()?;
             }
         }
@@ -191,11 +185,7 @@ impl ResidualTranslator {
             x = residual(block, &x, statistics)?;
         }
         for up in &self.ups {
-            let larger = match up {
-                Up::Strided(conv) => conv.forward(&x)?,
-                Up::Filtered(conv) => conv.forward(&x.fir_upsample()?, Mode::Train)?,
-            };
-            x = statistics.norm(&larger, None, Activation::Relu)?;
+            x = statistics.norm(&up.forward(&x)?, None, Activation::Relu)?;
         }
         self.last.forward(&x.pad_reflect(3)?, Mode::Train)
     }
