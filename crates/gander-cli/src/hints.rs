@@ -274,7 +274,7 @@ fn of_foreign(path: &Path) -> String {
 fn of_class(name: &str, classes: &[String]) -> String {
     const SHOWN: usize = 30;
     if classes.is_empty() {
-        return "this generator was trained without --labels: leave --label out".into();
+        return "this generator knows no classes: leave --label out, or train one with --labels".into();
     }
     let mut list = classes
         .iter()
@@ -440,7 +440,7 @@ mod tests {
             "did you mean vase? There are vase, bowl, jug"
         );
         assert_eq!(of_class("xyz", &classes), "there are vase, bowl, jug");
-        assert!(of_class("a", &[]).contains("without --labels"));
+        assert!(of_class("a", &[]).contains("knows no classes"));
     }
 
     #[test]

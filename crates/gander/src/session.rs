@@ -30,7 +30,7 @@ mod two_sets;
 mod watching;
 
 pub use gamma::{Trial, Verdict, search_gamma};
-pub use planning::{HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_again, plan_resume};
+pub use planning::{ENOUGH_OF_A_CLASS, HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_again, plan_resume};
 pub use running::train;
 
 /// What a user asks for. What is `None` Gander chooses.
@@ -44,8 +44,9 @@ pub struct TrainRequest {
     pub preset: Option<String>,
     /// Sides of the images.
     pub size: Option<Size>,
-    /// Whether the generator learns the classes.
-    pub labels: bool,
+    /// Whether the generator learns the classes. If `None` it does where the family is left open too and each class has
+    /// [`ENOUGH_OF_A_CLASS`] images.
+    pub labels: Option<bool>,
     /// Share of images to hold out, where the data brings no split.
     pub holdout: Option<f64>,
     /// Length of the run.
@@ -73,6 +74,11 @@ pub struct TrainRequest {
 }
 
 impl TrainRequest {
+    /// Whether Gander chooses the networks.
+    fn leaves_family_open(&self) -> bool {
+        self.family.is_none() && self.preset.is_none()
+    }
+
     /// The minutes that the run is to fit, unless its length is in images.
     fn minutes(&self) -> Option<f64> {
         match self.length {

@@ -45,12 +45,12 @@ pub(crate) struct Arguments {
     #[arg(value_name = "DATA")]
     sources: Vec<PathBuf>,
     /// Go on with a run
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels", "no_labels",
         "holdout", "batch", "accumulate", "gamma", "stop_when_flat", "init", "seed", "out", "precision", "isa", "settings",
         "config"])]
     resume: Option<PathBuf>,
     /// Repeat a run: all settings from its config.toml, on the same data
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels",
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels", "no_labels",
         "holdout", "minutes", "batch", "accumulate", "gamma", "stop_when_flat", "init", "precision"])]
     config: Option<PathBuf>,
     /// Kind of networks [default: chosen for the data and the time]
@@ -62,9 +62,12 @@ pub(crate) struct Arguments {
     /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
     #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
     resolution: Option<Size>,
-    /// Learn the classes, so that samples can be asked for by class
+    /// Learn the classes, so that samples can be asked for by class [default: where each has 500 images]
     #[arg(long)]
     labels: bool,
+    /// Take no notice of classes
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
     /// Share of the images never to train on, such as 5%
     #[arg(long, value_name = "SHARE", value_parser = values::share)]
     holdout: Option<f64>,
@@ -215,7 +218,11 @@ fn request(arguments: Arguments, length: Option<Length>) -> TrainRequest {
         family: arguments.family,
         preset: arguments.preset,
         size: arguments.resolution,
-        labels: arguments.labels,
+        labels: match (arguments.labels, arguments.no_labels) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
         holdout: arguments.holdout,
         length,
         batch: arguments.batch.map(|batch| batch as usize),

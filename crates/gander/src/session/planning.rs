@@ -75,6 +75,15 @@ impl Data {
 /// Sides that are asked for are multiples of this: the networks halve the resolution at least twice.
 pub const REQUESTED_MULTIPLE: usize = 4;
 
+/// Images of each class from which a generator learns the classes without being told to.
+///
+/// Knowing the class makes better images where each class has thousands; with few images of each it can make a generator
+/// repeat itself (Shahbazi et al. 2022, <https://arxiv.org/abs/2201.06578>).
+pub const ENOUGH_OF_A_CLASS: u64 = 500;
+
+/// Classes beyond which folders are more likely names of something else, such as days.
+const MOST_CLASSES: usize = 1000;
+
 /// The share of `--minutes` that writing the results at the end may take.
 const MINUTES_FOR_TRAINING: f64 = 0.985;
 
@@ -86,7 +95,7 @@ const MINUTES_FOR_TRAINING: f64 = 0.985;
 pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let started = Instant::now();
     let material = request.family.as_deref().map_or(Material::Images, defaults::material);
-    if request.labels && material != Material::Images {
+    if request.labels == Some(true) && material != Material::Images {
         let reason = "families that translate know no classes: leave --labels out".into();
         return Err(Error::InvalidConfig { reason });
     }
@@ -99,10 +108,10 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         pottery_images: defaults::POTTERY_IMAGES,
         open: gander_data::OpenOptions {
             size: request.size,
-            labels: if request.labels {
-                Labels::Require
-            } else {
-                Labels::Ignore
+            labels: match request.labels {
+                Some(true) => Labels::Require,
+                None if request.leaves_family_open() => Labels::WherePresent,
+                None | Some(false) => Labels::Ignore,
             },
             holdout: request.holdout,
             threads: request.threads.unwrap_or(0),
@@ -124,7 +133,11 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         height_px: shape.height_px,
         width_px: shape.width_px,
         channels: shape.channels,
-        num_classes: if request.labels { data.train.classes().len() } else { 0 },
+        num_classes: match data_config.open.labels {
+            Labels::Require => data.train.classes().len(),
+            Labels::WherePresent => classes_to_learn(data.train.as_ref()),
+            Labels::Ignore => 0,
+        },
     };
 
     let mut choice = defaults::choose(request.family.as_deref(), request.preset.as_deref(), images)?;
@@ -211,6 +224,18 @@ pub fn plan_again(path: &Path, request: &TrainRequest) -> Result<Planned> {
         rationale: Vec::new(),
         started,
     })
+}
+
+/// How many classes a dataset has that nobody spoke of, if every image has one and each has enough images; else none.
+fn classes_to_learn(images: &dyn Dataset) -> usize {
+    let counts = gander_data::label_counts(images);
+    let all_have_one = counts.iter().sum::<u64>() == images.len() as u64;
+    let are_enough = counts.iter().all(|&count| count >= ENOUGH_OF_A_CLASS);
+    if all_have_one && are_enough && (2..=MOST_CLASSES).contains(&counts.len()) {
+        counts.len()
+    } else {
+        0
+    }
 }
 
 /// The longest side that is worth so many minutes, for families that translate or make images from latents.

@@ -66,9 +66,14 @@ fn time(Asked(request): Asked<'_>, config: &RunConfig, num_images: usize, pace: 
 }
 
 fn networks(asked: Asked<'_>, config: &RunConfig, pace: Option<Pace>) -> String {
+    let family = config.model.family();
     let networks = match config.model.clone().width_mut() {
-        Some(width) => format!("{} of width {width}", config.model.family()),
-        None => config.model.family().to_owned(),
+        Some(width) => format!("{family} of width {width}"),
+        None => family.to_owned(),
+    };
+    let networks = match config.model.images().num_classes {
+        0 => networks,
+        classes => format!("{networks} for {classes} classes"),
     };
     let why = match pace {
         _ if asked.sets("model.width") => "as asked for",
@@ -86,7 +91,7 @@ fn updates(asked: Asked<'_>, config: &RunConfig) -> String {
     } else {
         format!("rate from {start} to {end}")
     };
-    let is_tried = asked.0.family.is_none() && asked.0.preset.is_none();
+    let is_tried = asked.0.leaves_family_open();
     let why = match (asked.0.batch, is_tried) {
         (Some(_), _) => "the batch as asked for",
         (None, true) => "in minutes many small steps won over few large ones",
