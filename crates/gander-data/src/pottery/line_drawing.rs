@@ -1,14 +1,35 @@
-//! A pot as a draftsman would outline it.
+//! A pot as a potter would plan it: outlined with pencils in the colors of its glazes.
 
 use super::glaze::Glaze;
-use super::numbers::srgb_byte;
+use super::numbers::{Vec3, srgb_byte};
 use super::raster::{HANDLE, Projection, Strip};
 use super::render::{PAPER, PictureSize, SAMPLES, place};
 use super::shape::{Grid, Shape};
 
-/// Ink of outlines and of the borders between glazes, linear.
-const OUTLINE: f32 = 0.008;
-const BORDER: f32 = 0.22;
+/// A pencil is that much darker than the glaze that it stands for, so that white ones can be seen.
+const SHADE: f32 = 0.5;
+
+/// What a sample of the paper is covered by; of two strokes the stronger one stays, of two alike the darker.
+#[derive(Clone, Copy)]
+struct Stroke {
+    is_outline: bool,
+    color: Vec3,
+}
+
+impl Stroke {
+    const NONE: Self = Self {
+        is_outline: false,
+        color: PAPER,
+    };
+
+    fn is_over(&self, other: &Self) -> bool {
+        if self.is_outline == other.is_outline {
+            self.color.luminance() < other.color.luminance()
+        } else {
+            self.is_outline
+        }
+    }
+}
 
 /// Draws lines where one surface ends before another and where glazes meet.
 pub(super) fn draw(
@@ -27,22 +48,28 @@ pub(super) fn draw(
     let strip_height = (rows_px + 2 * margin_px) * SAMPLES;
     let mut strip = Strip::new(width, strip_height);
     let mut regions = vec![0_u8; width * strip_height];
-    let mut ink = vec![0.0_f32; width * strip_height];
+    let mut strokes = vec![Stroke::NONE; width * strip_height];
     for (index, rows) in pixels.chunks_mut(rows_px * size.width_px * 3).enumerate() {
         let first_px = index * rows_px;
         let top = first_px.saturating_sub(margin_px) * SAMPLES;
         strip.draw(top, surfaces);
         mark_regions(&strip, glaze, shape, &mut regions);
-        ink.fill(0.0);
+        strokes.fill(Stroke::NONE);
         let visible = strip_height.min(full_height - top);
-        draw_edges(&strip, &regions, visible, half, &mut ink);
+        let pencil = |sample: usize| {
+            let ([u, v], part) = (strip.place[sample], strip.part[sample]);
+            let grid = grid(shape, part);
+            let place = place(grid, part, &grid.at(u, v), [u, v, 0.0], 0.0);
+            glaze.at(&place).albedo * SHADE
+        };
+        draw_edges(&strip, &regions, visible, half, &pencil, &mut strokes);
         let offset = first_px * SAMPLES - top;
         for (i, pixel) in rows.chunks_exact_mut(3).enumerate() {
             let (x, y) = (i % size.width_px, i / size.width_px);
             let start = (offset + y * SAMPLES) * width + x * SAMPLES;
-            let samples = (0..SAMPLES * SAMPLES).map(|s| ink[start + s / SAMPLES * width + s % SAMPLES]);
-            let covered = samples.sum::<f32>() / (SAMPLES * SAMPLES) as f32;
-            pixel.fill(srgb_byte(PAPER.x * (1.0 - covered)));
+            let samples = (0..SAMPLES * SAMPLES).map(|s| strokes[start + s / SAMPLES * width + s % SAMPLES].color);
+            let color = samples.fold(Vec3::default(), |sum, color| sum + color) * (1.0 / (SAMPLES * SAMPLES) as f32);
+            pixel.copy_from_slice(&[color.x, color.y, color.z].map(srgb_byte));
         }
     }
 }
@@ -67,8 +94,16 @@ fn grid(shape: &Shape, part: u8) -> &Grid {
     }
 }
 
-/// Puts a round pen on every place where a sample differs from the next one to the right or below.
-fn draw_edges(strip: &Strip, regions: &[u8], visible: usize, half: f32, ink: &mut [f32]) {
+/// Puts a round pencil on every place where a sample differs from the next one to the right or below. An outline has the
+/// color of the nearer surface; where two glazes meet, each side has its own.
+fn draw_edges(
+    strip: &Strip,
+    regions: &[u8],
+    visible: usize,
+    half: f32,
+    pencil: &dyn Fn(usize) -> Vec3,
+    strokes: &mut [Stroke],
+) {
     let width = strip.width;
     let reach = half.ceil() as isize;
     let mut pen = Vec::new();
@@ -81,31 +116,51 @@ fn draw_edges(strip: &Strip, regions: &[u8], visible: usize, half: f32, ink: &mu
     }
     for y in 0..visible - 1 {
         for x in 0..width - 1 {
-            let at = y * width + x;
-            let strength = edge(strip, regions, at, at + 1).max(edge(strip, regions, at, at + width));
-            if strength == 0.0 {
-                continue;
-            }
-            for &(dx, dy) in &pen {
-                let (px, py) = (x as isize + dx, y as isize + dy);
-                if (0..width as isize).contains(&px) && (0..visible as isize).contains(&py) {
-                    let spot = &mut ink[py as usize * width + px as usize];
-                    *spot = spot.max(strength);
+            let a = y * width + x;
+            for b in [a + 1, a + width] {
+                let Some(edge) = edge(strip, regions, a, b) else {
+                    continue;
+                };
+                let sides = match edge {
+                    Edge::Outline { nearer } => [(nearer, pencil(nearer)); 2],
+                    Edge::Border => [a, b].map(|sample| (sample, pencil(sample))),
+                };
+                for &(dx, dy) in &pen {
+                    let (px, py) = (x as isize + dx, y as isize + dy);
+                    if !(0..width as isize).contains(&px) || !(0..visible as isize).contains(&py) {
+                        continue;
+                    }
+                    let at = py as usize * width + px as usize;
+                    let own = sides.iter().find(|(side, _)| regions[*side] == regions[at]);
+                    let stroke = Stroke {
+                        is_outline: matches!(edge, Edge::Outline { .. }),
+                        color: own.unwrap_or(&sides[0]).1,
+                    };
+                    if stroke.is_over(&strokes[at]) {
+                        strokes[at] = stroke;
+                    }
                 }
             }
         }
     }
 }
 
-/// Ink between two samples: an outline, a glaze's border, or none.
-fn edge(strip: &Strip, regions: &[u8], a: usize, b: usize) -> f32 {
+/// What lies between two samples.
+enum Edge {
+    /// One surface ends before another.
+    Outline { nearer: usize },
+    /// One glaze meets another.
+    Border,
+}
+
+fn edge(strip: &Strip, regions: &[u8], a: usize, b: usize) -> Option<Edge> {
     let (first, second) = (strip.part[a], strip.part[b]);
     let jump = first != 0 && second != 0 && (strip.depth[a] - strip.depth[b]).abs() > 0.09;
     if first != second || jump {
-        1.0 - OUTLINE
-    } else if regions[a] != regions[b] {
-        1.0 - BORDER
+        let is_a = second == 0 || (first != 0 && strip.depth[a] <= strip.depth[b]);
+        let nearer = if is_a { a } else { b };
+        Some(Edge::Outline { nearer })
     } else {
-        0.0
+        (regions[a] != regions[b]).then_some(Edge::Border)
     }
 }

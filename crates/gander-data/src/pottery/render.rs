@@ -47,7 +47,7 @@ pub enum GlazeStyle {
 pub enum RenderMode {
     /// As fired, in its own glazes.
     Glazed,
-    /// A line drawing on white paper: outlines dark, the borders of glazes lighter.
+    /// A line drawing on white paper: outlines and the borders of glazes, in the glazes' colors.
     Outline,
     /// The same shape, light and place in the glazes of a style.
     Styled(GlazeStyle),
