@@ -11,8 +11,7 @@ use gander::{
     losses::Loss,
     models::{
         Discriminator, Generator, ImageSpec, ModelConfig, RealJudgment, fastgan, pix2pix, stylegan2,
-        translator::Translator as _,
-        upsampling::Upsampling,
+        translator::Translator as _, upsampling::Upsampling,
     },
     regularizers,
 };
@@ -150,9 +149,7 @@ fn fastgan_is_that_of_the_script() {
         // Frozen, so that the singular vectors stay those of the script.
         let mode = Mode::Frozen;
         let judge = |images: &Tensor| discriminator.forward(images, None, mode).unwrap();
-        let images = generator
-            .forward(&case.hashed("latents", &[2, 8]), None, mode)
-            .unwrap();
+        let images = generator.forward(&case.hashed("latents", &[2, 8]), None, mode).unwrap();
         case.assert_close("images", &thinned(&images));
 
         let reals = case.hashed("reals", &[2, 64, 96, 3]);

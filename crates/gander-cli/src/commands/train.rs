@@ -62,12 +62,8 @@ pub(crate) struct Arguments {
     /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
     #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
     resolution: Option<Size>,
-    /// Learn the classes, so that samples can be asked for by class [default: where each has 500 images]
-    #[arg(long)]
-    labels: bool,
-    /// Take no notice of classes
-    #[arg(long, conflicts_with = "labels")]
-    no_labels: bool,
+    #[command(flatten)]
+    classes: Classes,
     /// Share of the images never to train on, such as 5%
     #[arg(long, value_name = "SHARE", value_parser = values::share)]
     holdout: Option<f64>,
@@ -114,6 +110,24 @@ pub(crate) struct Arguments {
     /// Print what happens to stdout, one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// Whether the classes are learned.
+#[derive(Debug, Args)]
+struct Classes {
+    /// Learn the classes, so that samples can be asked for by class [default: where each has 500 images]
+    #[arg(long)]
+    labels: bool,
+    /// Take no notice of classes
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
+}
+
+impl Classes {
+    /// What was asked for, if anything.
+    fn choice(&self) -> Option<bool> {
+        (self.labels || self.no_labels).then_some(self.labels)
+    }
 }
 
 /// The last line of `--json`.
@@ -218,11 +232,7 @@ fn request(arguments: Arguments, length: Option<Length>) -> TrainRequest {
         family: arguments.family,
         preset: arguments.preset,
         size: arguments.resolution,
-        labels: match (arguments.labels, arguments.no_labels) {
-            (true, _) => Some(true),
-            (_, true) => Some(false),
-            _ => None,
-        },
+        labels: arguments.classes.choice(),
         holdout: arguments.holdout,
         length,
         batch: arguments.batch.map(|batch| batch as usize),

@@ -89,7 +89,11 @@ mod tests {
             };
             let mut parameters = Parameters::default();
             let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
-            let larger = upsampling.layer(transposed, &mut scope).unwrap().forward(&flat).unwrap();
+            let larger = upsampling
+                .layer(transposed, &mut scope)
+                .unwrap()
+                .forward(&flat)
+                .unwrap();
             assert_eq!(larger.shape()[..], [1, 12, 12, 1]);
             let inner = larger.slice(1, 4, 8).unwrap().slice(2, 4, 8).unwrap();
             inner.to_vec().unwrap()
