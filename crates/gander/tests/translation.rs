@@ -40,14 +40,15 @@ fn config(family: &str) -> RunConfig {
     };
     let (mut model, mut training) = defaults::for_family(family, images).expect("a family");
     match &mut model {
-        ModelConfig::Pix2pix(config) => config.width = 8,
+        ModelConfig::Pix2pix(config) => (config.width, config.dropout) = (8, 0.5),
         ModelConfig::Cyclegan(config) => (config.width, config.blocks, config.pool) = (8, 2, 3),
         ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => {
             (config.width, config.blocks, config.patches, config.feature_dim) = (8, 2, 32, 16);
         }
         other => panic!("{other:?}"),
     }
-    training.total_kimg = 0.012;
+    // Twelve steps.
+    training.total_kimg = 0.012 * training.batch as f64;
     RunConfig {
         version: RunConfig::VERSION,
         seed: 5,

@@ -36,7 +36,7 @@ pub struct Config {
     /// How it doubles it again: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
-    /// Probability with which a value of the decoder's first three layers is dropped.
+    /// Probability with which a value of the decoder's first three layers is dropped: ½ in the paper.
     pub dropout: f32,
     /// Weight of the mean distance to the pair's second picture.
     pub l1_weight: f32,
@@ -54,7 +54,8 @@ const WIDEST: usize = 8;
 const DROPPED: usize = 3;
 
 impl Config {
-    /// The paper's sizes, without its checkerboard; as many halvings as both sides have.
+    /// The paper's sizes, without its checkerboard; as many halvings as both sides have. Without its dropout too: the authors
+    /// saw little noise come out of it (section 3.1), and without it a short run gets further.
     pub fn new(images: ImageSpec) -> Self {
         let halvings = images.height_px.trailing_zeros().min(images.width_px.trailing_zeros());
         Self {
@@ -62,7 +63,7 @@ impl Config {
             width: 64,
             downs: (halvings as usize).clamp(2, 8),
             upsampling: Upsampling::Repeated,
-            dropout: 0.5,
+            dropout: 0.0,
             l1_weight: 100.0,
         }
     }
@@ -291,6 +292,7 @@ mod tests {
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
         let config = Config {
             width: 2,
+            dropout: 0.5,
             ..Config::new(images(32, 16, 3, 0))
         };
         let unet = config.translator(key, &device).unwrap();

@@ -148,10 +148,7 @@ pub fn for_family(family: &str, images: ImageSpec) -> Result<(ModelConfig, Train
             ModelConfig::Stylegan2(stylegan2::Config::new(images)),
             stylegan2_training(images),
         ),
-        "pix2pix" => (
-            ModelConfig::Pix2pix(pix2pix::Config::new(images)),
-            translation_training(0.5),
-        ),
+        "pix2pix" => (ModelConfig::Pix2pix(pix2pix::Config::new(images)), pix2pix_training()),
         "cyclegan" => (
             ModelConfig::Cyclegan(cyclegan::Config::new(images)),
             translation_training(0.5),
@@ -226,6 +223,16 @@ fn translation_training(decay_share: f64) -> TrainingConfig {
         decay_share,
         ema_half_life_kimg: Ramp::constant(0.0),
         ..plain()
+    }
+}
+
+/// Isola et al. 2017 with batches of 4 at twice their rate: a U-Net has so few positions inside that one image keeps no
+/// processor busy, and 83,000 images in batches drew what 8,000 one by one in the same time had not begun to.
+fn pix2pix_training() -> TrainingConfig {
+    TrainingConfig {
+        batch: 4,
+        learning_rate: Ramp::constant(4e-4),
+        ..translation_training(0.5)
     }
 }
 

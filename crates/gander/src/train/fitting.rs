@@ -28,7 +28,7 @@ pub const MINUTES: f64 = 3.0;
 const REFERENCE: f64 = 2e11;
 
 /// The most operations for an image of a run of three minutes, whatever its size: those of a DCGAN of width 32 at
-/// 64 px, or of a translator with a few dozen images a second. Both grow with the root of the time: half of a longer
+/// 64 px, or of a residual translator with a few dozen images a second. Both grow with the root of the time: half of a longer
 /// time, or of a faster machine, goes into more images, half into wider networks.
 const OPERATIONS_PER_IMAGE: f64 = 6e8;
 const OPERATIONS_PER_TRANSLATION: f64 = 4e9;
@@ -111,7 +111,7 @@ fn affordable_in_three_minutes(model: &ModelConfig) -> Result<f64> {
             usual.width = WIDTH;
             operations_per_image(&ModelConfig::Dcgan(usual))?.min(OPERATIONS_PER_IMAGE)
         }
-        model if model.translates() => OPERATIONS_PER_TRANSLATION,
+        ModelConfig::Cyclegan(_) | ModelConfig::Cut(_) | ModelConfig::Fastcut(_) => OPERATIONS_PER_TRANSLATION,
         _ => OPERATIONS_PER_IMAGE,
     })
 }
