@@ -91,7 +91,7 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         }
         Error::MakesFromLatents { .. } => {
             "make images with it: gander sample RUN --grid samples.png; families that translate are pix2pix, cyclegan, \
-             cut and fastcut"
+             cut, fastcut and sincut"
                 .into()
         }
         Error::OneWay { .. } => {

@@ -3,6 +3,7 @@
 mod archive;
 mod arrays;
 pub mod check;
+mod crops;
 pub mod dataset;
 pub mod error;
 mod idx;
@@ -26,6 +27,7 @@ pub mod transforms;
 mod two;
 
 pub use check::{CheckReport, check};
+pub use crops::{Crops, CropsConfig, open_pictures};
 pub use dataset::{Dataset, ImageShape, label_counts};
 pub use error::{Error, Result, Skipped};
 pub use idx::{IdxArray, IdxError, read_idx};

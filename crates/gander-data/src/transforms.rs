@@ -79,10 +79,17 @@ impl Fit {
 
 /// A rectangle of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
-    left: usize,
-    top: usize,
-    size: Size,
+pub(crate) struct Window {
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    pub(crate) size: Size,
+}
+
+/// A window of a picture of 1, 3 or 4 channels, resized.
+pub(crate) fn cut(picture: &Picture, window: Window, target: Size, filter: Filter) -> Vec<u8> {
+    let channels = picture.channels;
+    let part = convert(picture, window, channels, [0; 3]);
+    resize_alpha(part, window.size, target, channels, filter).into_owned()
 }
 
 /// The largest window of the target's proportions in the middle of a picture.

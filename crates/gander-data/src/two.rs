@@ -175,7 +175,7 @@ fn too_many(got: usize) -> Error {
 }
 
 /// The shape and limits of both sets.
-fn shared_pipeline(sets: &[&Vec<Item>; 2], options: &OpenOptions) -> Pipeline {
+pub(crate) fn shared_pipeline(sets: &[&Vec<Item>; 2], options: &OpenOptions) -> Pipeline {
     let all: Vec<Item> = sets.iter().flat_map(|items| items.iter().cloned()).collect();
     let mut pipeline = pipeline(&all, options);
     if options.size.is_none() {

@@ -10,6 +10,7 @@ pub mod patches;
 pub mod pix2pix;
 pub mod r3gan;
 pub mod residual;
+pub mod sincut;
 pub mod sngan;
 pub mod stylegan2;
 pub mod translator;
@@ -123,6 +124,8 @@ pub enum ModelConfig {
     Cut(cut::Config),
     /// Its quicker form.
     Fastcut(cut::Config),
+    /// Its form for one picture and another.
+    Sincut(sincut::Config),
 }
 
 impl ModelConfig {
@@ -139,6 +142,7 @@ impl ModelConfig {
             Self::Cyclegan(_) => "cyclegan",
             Self::Cut(_) => "cut",
             Self::Fastcut(_) => "fastcut",
+            Self::Sincut(_) => "sincut",
         }
     }
 
@@ -146,7 +150,7 @@ impl ModelConfig {
     pub fn translates(&self) -> bool {
         matches!(
             self,
-            Self::Pix2pix(_) | Self::Cyclegan(_) | Self::Cut(_) | Self::Fastcut(_)
+            Self::Pix2pix(_) | Self::Cyclegan(_) | Self::Cut(_) | Self::Fastcut(_) | Self::Sincut(_)
         )
     }
 
@@ -169,6 +173,10 @@ impl ModelConfig {
                 to_b: Box::new(config.translator(to_b, device)?),
                 to_a: None,
             },
+            Self::Sincut(config) => Translators {
+                to_b: Box::new(config.translator(to_b, device)?),
+                to_a: None,
+            },
             other => return Err(Error::MakesFromLatents { family: other.family() }),
         })
     }
@@ -185,6 +193,7 @@ impl ModelConfig {
             Self::Pix2pix(config) => config.images,
             Self::Cyclegan(config) => config.images,
             Self::Cut(config) | Self::Fastcut(config) => config.images,
+            Self::Sincut(config) => config.images,
         }
     }
 
@@ -200,6 +209,7 @@ impl ModelConfig {
             Self::Pix2pix(config) => Some(&mut config.width),
             Self::Cyclegan(config) => Some(&mut config.width),
             Self::Cut(config) | Self::Fastcut(config) => Some(&mut config.width),
+            Self::Sincut(config) => Some(&mut config.width),
         }
     }
 
@@ -211,6 +221,7 @@ impl ModelConfig {
     /// | `dcgan`, `sngan`, `fastgan` | 16 to 256 |
     /// | `r3gan`, `stylegan2` | 16 to 512 |
     /// | `pix2pix`, `cyclegan`, `cut`, `fastcut` | 32 to 512, multiples of 4 |
+    /// | `sincut` (of a crop) | 32 to 512, multiples of 4 |
     ///
     /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
     ///

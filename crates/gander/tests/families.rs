@@ -241,6 +241,8 @@ fn pix2pix_is_that_of_the_script() {
     let config = pix2pix::Config {
         width: 2,
         upsampling: Upsampling::Transposed,
+        patch_px: 70,
+        normalization: pix2pix::Normalization::Instance,
         dropout: 0.0,
         ..pix2pix::Config::new(images)
     };

@@ -28,7 +28,7 @@ use gander_data::{
 };
 use gander_tensor::{Cpu, CpuOptions, DType, DeviceRef, Precision, Tensor, no_grad};
 
-const FAMILIES: [&str; 4] = ["pix2pix", "cyclegan", "cut", "fastcut"];
+const FAMILIES: [&str; 5] = ["pix2pix", "cyclegan", "cut", "fastcut", "sincut"];
 const SIDE: usize = 32;
 
 fn config(family: &str) -> RunConfig {
@@ -44,6 +44,10 @@ fn config(family: &str) -> RunConfig {
         ModelConfig::Cyclegan(config) => (config.width, config.blocks, config.pool) = (8, 2, 3),
         ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => {
             (config.width, config.blocks, config.patches, config.feature_dim) = (8, 2, 32, 16);
+        }
+        ModelConfig::Sincut(config) => {
+            (config.width, config.discriminator_width) = (8, 8);
+            (config.patches, config.feature_dim) = (32, 16);
         }
         other => panic!("{other:?}"),
     }
@@ -172,7 +176,7 @@ fn cyclegan_finds_the_way_back() {
 
 #[test]
 fn cut_keeps_what_its_input_shows() {
-    for family in ["cut", "fastcut"] {
+    for family in ["cut", "fastcut", "sincut"] {
         let ([_, last], _) = by_heart(family, 200);
         // Who cannot tell 32 patches apart has a loss of ln 32.
         let (chance, after) = (32.0f64.ln(), last["contrast"]);

@@ -25,7 +25,7 @@ use crate::{
     values::{self, PrecisionChoice},
 };
 
-/// Translate pictures with a trained pix2pix, cyclegan, cut or fastcut
+/// Translate pictures with a trained pix2pix, cyclegan, cut, fastcut or sincut
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -136,6 +136,7 @@ impl Run {
         // As in the paper, but without the pool, so that every step is the same work.
         let config = cyclegan::Config {
             upsampling: Upsampling::Transposed,
+            patch_px: 70,
             pool: 0,
             ..cyclegan::Config::new(color(128))
         };

@@ -16,6 +16,7 @@ use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
     residual::{self, Downsampling, ResidualTranslator},
+    translator::Features as _,
     upsampling::Upsampling,
 };
 
@@ -29,6 +30,9 @@ pub struct Config {
     pub width: usize,
     /// Residual blocks of the translator.
     pub blocks: usize,
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
+    #[serde(default = "patches::largest_px")]
+    pub patch_px: usize,
     /// Weight of the contrast.
     pub contrast_weight: f32,
     /// Whether images of the target collection, too, are held to themselves by contrast.
@@ -54,6 +58,7 @@ impl Config {
             images,
             width: 64,
             blocks: 9,
+            patch_px: patches::side_px(images),
             contrast_weight: 1.0,
             identity: true,
             mirror: false,
@@ -91,30 +96,15 @@ impl Config {
         let config = patches::Config {
             channels: self.images.channels,
             width: self.width,
+            patch_px: self.patch_px,
             init: WEIGHTS,
         };
         config.init(key, device)
     }
 
-    /// What looks at the translator's features, with fresh weights.
-    pub fn heads(&self, key: RandomKey, device: &DeviceRef) -> Result<Heads> {
-        let mut parameters = Parameters::default();
-        let mut scope = Scope::new(&mut parameters, key, device);
-        let channels = ResidualTranslator::feature_channels(self.images.channels, self.width);
-        let heads = channels.iter().enumerate().map(|(index, &channels)| {
-            let mut scope = scope.child(&format!("depth{index}"));
-            let linear = |inputs, activation| LinearConfig {
-                activation,
-                init: WEIGHTS,
-                ..LinearConfig::new(inputs, self.feature_dim)
-            };
-            Ok([
-                linear(channels, Activation::Relu).init(&mut scope.child("linear0"))?,
-                linear(self.feature_dim, Activation::Identity).init(&mut scope.child("linear1"))?,
-            ])
-        });
-        let heads = heads.collect::<Result<_>>()?;
-        Ok(Heads { parameters, heads })
+    /// What looks at a translator's features, with fresh weights.
+    pub fn heads(&self, translator: &ResidualTranslator, key: RandomKey, device: &DeviceRef) -> Result<Heads> {
+        Heads::new(translator.feature_channels(), self.feature_dim, key, device)
     }
 }
 
@@ -126,6 +116,26 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// For features of these channels at each depth, with fresh weights.
+    pub fn new(channels: &[usize], feature_dim: usize, key: RandomKey, device: &DeviceRef) -> Result<Self> {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::new(&mut parameters, key, device);
+        let heads = channels.iter().enumerate().map(|(index, &channels)| {
+            let mut scope = scope.child(&format!("depth{index}"));
+            let linear = |inputs, activation| LinearConfig {
+                activation,
+                init: WEIGHTS,
+                ..LinearConfig::new(inputs, feature_dim)
+            };
+            Ok([
+                linear(channels, Activation::Relu).init(&mut scope.child("linear0"))?,
+                linear(feature_dim, Activation::Identity).init(&mut scope.child("linear1"))?,
+            ])
+        });
+        let heads = heads.collect::<Result<_>>()?;
+        Ok(Self { parameters, heads })
+    }
+
     /// Its named tensors.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters

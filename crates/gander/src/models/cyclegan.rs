@@ -26,6 +26,9 @@ pub struct Config {
     /// How the translators double the resolution: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
+    #[serde(default = "patches::largest_px")]
+    pub patch_px: usize,
     /// Weight of the mean distance between an image and what comes back from the other collection.
     pub cycle_weight: f32,
     /// Weight of the mean distance between an image and what its own collection's translator makes of it.
@@ -49,6 +52,7 @@ impl Config {
                 9
             },
             upsampling: Upsampling::Repeated,
+            patch_px: patches::side_px(images),
             cycle_weight: 10.0,
             identity_weight: 5.0,
             pool: 50,
@@ -73,6 +77,7 @@ impl Config {
         let config = patches::Config {
             channels: self.images.channels,
             width: self.width,
+            patch_px: self.patch_px,
             init: WEIGHTS,
         };
         config.init(key, device)
@@ -91,6 +96,7 @@ mod tests {
     fn weights_are_as_many_as_in_the_paper() {
         let config = Config {
             upsampling: Upsampling::Transposed,
+            patch_px: 70,
             ..Config::new(images(128, 128, 3, 0))
         };
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
@@ -114,6 +120,7 @@ mod tests {
         let config = Config {
             width: 2,
             blocks: 1,
+            patch_px: 70,
             ..Config::new(images(24, 32, 3, 0))
         };
         let reals = Tensor::normal(key, [2, 24, 32, 3], &device).unwrap();

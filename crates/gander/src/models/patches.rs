@@ -1,8 +1,8 @@
 //! The judge of patches that every family of translators has.
 //!
 //! Isola et al. 2017, <https://arxiv.org/abs/1611.07004>, section 3.2.2 and appendix 6.1.2: C64, C128, C256, C512 and a
-//! logit, of 4 × 4 kernels, of which each judges 70 × 70 pixels. Biases stand only where no normalization follows,
-//! which would take them away again.
+//! logit, of 4 × 4 kernels, of which each judges 70 × 70 pixels; with a halving and a layer less 34, and 16 with two. Biases
+//! stand only where no normalization follows, which would take them away again.
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,
@@ -10,8 +10,27 @@ use gander_nn::{
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, NormOptions, RandomKey, Result, Tensor, instance_norm};
 
+use super::ImageSpec;
+
 /// As in DCGAN, on which this discriminator is built.
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
+
+/// Sides of the patches that a discriminator can judge, in pixels: with one, two and three halvings.
+pub const SIDES_PX: [usize; 3] = [16, 34, 70];
+
+/// The side that is the paper's share of a picture: 70 of its 256 px.
+pub fn side_px(images: ImageSpec) -> usize {
+    let share = images.height_px.min(images.width_px) * 70 / 256;
+    *SIDES_PX
+        .iter()
+        .min_by_key(|side| side.abs_diff(share))
+        .expect("there are three")
+}
+
+/// The paper's, and that of files which do not say.
+pub(super) fn largest_px() -> usize {
+    SIDES_PX[2]
+}
 
 /// Settings of a [`PatchDiscriminator`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +39,8 @@ pub struct Config {
     pub channels: usize,
     /// Channels of its first layer.
     pub width: usize,
+    /// Side of a patch: one of [`SIDES_PX`].
+    pub patch_px: usize,
     /// First values of its weights.
     pub init: Init,
 }
@@ -50,14 +71,16 @@ impl Config {
             ..first
         };
         let first = first.init(&mut scope.child("from_image"))?;
-        let middle = [
-            conv(width, 2 * width, 2).init(&mut scope.child("conv0"))?,
-            conv(2 * width, 4 * width, 2).init(&mut scope.child("conv1"))?,
-            conv(4 * width, 8 * width, 1).init(&mut scope.child("conv2"))?,
-        ];
+        // All but the last halve the image once more.
+        let layers = SIDES_PX.iter().take_while(|&&side| side <= self.patch_px).count();
+        let middle = (0..layers).map(|i| {
+            let stride = if i + 1 < layers { 2 } else { 1 };
+            conv(width << i, width << (i + 1), stride).init(&mut scope.child(&format!("conv{i}")))
+        });
+        let middle = middle.collect::<Result<_>>()?;
         let logit = ConvConfig {
             bias: Some(Init::ZEROS),
-            ..conv(8 * width, 1, 1)
+            ..conv(width << layers, 1, 1)
         };
         let logit = logit.init(&mut scope.child("logit"))?;
         Ok(PatchDiscriminator {
@@ -69,12 +92,12 @@ impl Config {
     }
 }
 
-/// The network that judges patches of 70 × 70.
+/// The network that judges patches.
 #[derive(Debug)]
 pub struct PatchDiscriminator {
     parameters: Parameters,
     first: Conv,
-    middle: [Conv; 3],
+    middle: Vec<Conv>,
     logit: Conv,
 }
 
@@ -88,7 +111,7 @@ impl PatchDiscriminator {
     ///
     /// # Shapes
     /// - `images`: `[batch, height, width, channels]`
-    /// - returns: `[batch, height / 8 − 2, width / 8 − 2, 1]`
+    /// - returns: `[batch, height / s − 2, width / s − 2, 1]`, where `s` is 2, 4 or 8 for patches of 16, 34 or 70 px
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let mode = Mode::Train;
         let options = NormOptions {
@@ -100,5 +123,39 @@ impl PatchDiscriminator {
             x = instance_norm(&conv.forward(&x, mode)?, None, options)?;
         }
         self.logit.forward(&x, mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gander_tensor::Reference;
+
+    use super::*;
+    use crate::models::tests::images;
+
+    #[test]
+    fn patches_lie_as_close_as_halvings_allow() {
+        let device = Reference::shared();
+        let key = RandomKey::from_seed(1);
+        for (patch_px, patches) in [(16, 30), (34, 14), (70, 6)] {
+            let config = Config {
+                channels: 3,
+                width: 2,
+                patch_px,
+                init: Init::normal(0.02),
+            };
+            let judge = config.init(key, &device).unwrap();
+            let logits = judge.forward(&Tensor::normal(key, [1, 64, 64, 3], &device).unwrap());
+            assert_eq!(logits.unwrap().shape()[..], [1, patches, patches, 1]);
+        }
+    }
+
+    #[test]
+    fn a_patch_is_the_papers_share_of_a_picture() {
+        let side = |height_px, width_px| side_px(images(height_px, width_px, 3, 0));
+        assert_eq!(
+            [side(256, 256), side(128, 192), side(64, 64), side(32, 512)],
+            [70, 34, 16, 16]
+        );
     }
 }

@@ -4,12 +4,14 @@
 //! image down to one position, the decoder doubles it again and sees at each size what the encoder saw there; dropout
 //! of a half on the decoder's first three layers is its noise. The discriminator judges patches of the pair.
 //!
-//! Batches are of one image there, so that batch normalization is instance normalization. The innermost layer has
-//! none: a single position would be normalized to zero, as the authors' own correction says.
+//! The paper's batches are mostly of one image, where batch normalization is instance normalization; here they are of a few,
+//! and a finished picture is normalized by running averages. An image normalized by itself forgets its own brightness and
+//! hue at every layer. The innermost layer has no normalization: a single position would be normalized to zero, as the
+//! authors' own correction says.
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,
-    layers::{Conv, ConvConfig},
+    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig},
 };
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, DeviceRef, RandomKey, Result, Tensor, concat, ops::elementwise::binary,
@@ -36,10 +38,27 @@ pub struct Config {
     /// How it doubles it again: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
+    #[serde(default = "patches::largest_px")]
+    pub patch_px: usize,
+    /// What the U-Net's maps are normalized by.
+    #[serde(default)]
+    pub normalization: Normalization,
     /// Probability with which a value of the decoder's first three layers is dropped: ½ in the paper.
     pub dropout: f32,
     /// Weight of the mean distance to the pair's second picture.
     pub l1_weight: f32,
+}
+
+/// What the maps of a U-Net are normalized by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Mean and variance of each image's own channels.
+    #[default]
+    Instance,
+    /// Those of a training batch; of all recent batches in a finished picture.
+    Batch,
 }
 
 /// Appendix 6.2 of the paper.
@@ -63,6 +82,8 @@ impl Config {
             width: 64,
             downs: (halvings as usize).clamp(2, 8),
             upsampling: Upsampling::Repeated,
+            patch_px: patches::side_px(images),
+            normalization: Normalization::Batch,
             dropout: 0.0,
             l1_weight: 100.0,
         }
@@ -102,7 +123,7 @@ impl Config {
             // No normalization at the first layer, nor where one position is left.
             let is_plain = level == 0 || level + 1 == self.downs;
             let norm = (!is_plain)
-                .then(|| Affine::new(self.channels(level), &mut scope))
+                .then(|| Norm::new(self.normalization, self.channels(level), &mut scope))
                 .transpose()?;
             let config = if is_plain { biased(config) } else { config };
             let conv = config.init(&mut scope)?;
@@ -123,7 +144,7 @@ impl Config {
                 Up { conv, norm: None }
             } else {
                 let outputs = self.channels(level - 1);
-                let norm = Some(Affine::new(outputs, &mut scope)?);
+                let norm = Some(Norm::new(self.normalization, outputs, &mut scope)?);
                 let conv = self.upsampling.layer(conv(inputs, outputs), &mut scope)?;
                 Up { conv, norm }
             });
@@ -141,45 +162,73 @@ impl Config {
         let config = patches::Config {
             channels: 2 * self.images.channels,
             width: self.width,
+            patch_px: self.patch_px,
             init: WEIGHTS,
         };
         config.init(key, device)
     }
 }
 
-/// What follows a normalization.
-#[derive(Debug)]
-struct Affine {
-    scale: Parameter,
-    shift: Parameter,
+/// For what a U-Net runs.
+#[derive(Debug, Clone, Copy)]
+enum Pass<'a> {
+    /// With dropout, and normalized as training is.
+    Training(RandomKey),
+    /// With these statistics where images are normalized by their own.
+    Finished(&'a Statistics),
 }
 
-impl Affine {
+/// A normalization with a scale and a shift for each channel.
+#[derive(Debug)]
+enum Norm {
+    Instance { scale: Parameter, shift: Parameter },
+    Batch(BatchNorm),
+}
+
+impl Norm {
     /// Scales start as N(1, 0.02), as in the authors' code.
-    fn new(channels: usize, scope: &mut Scope<'_>) -> Result<Self> {
+    fn new(normalization: Normalization, channels: usize, scope: &mut Scope<'_>) -> Result<Self> {
         let scale = Init::Normal { mean: 1.0, std: 0.02 };
-        Ok(Self {
-            scale: scope.weight("norm.weight", [channels], scale)?,
-            shift: scope.weight("norm.bias", [channels], Init::ZEROS)?,
+        let mut scope = scope.child("norm");
+        Ok(match normalization {
+            Normalization::Instance => Self::Instance {
+                scale: scope.weight("weight", [channels], scale)?,
+                shift: scope.weight("bias", [channels], Init::ZEROS)?,
+            },
+            Normalization::Batch => {
+                let config = BatchNormConfig {
+                    scale,
+                    ..BatchNormConfig::new(channels, Activation::Identity)
+                };
+                Self::Batch(config.init(&mut scope)?)
+            }
         })
     }
 
-    fn apply(&self, x: &Tensor, statistics: &Statistics) -> Result<Tensor> {
-        let (scale, shift) = (self.scale.get(), self.shift.get());
-        statistics.norm(x, Some((&scale, &shift)), Activation::Identity)
+    fn apply(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        match (self, pass) {
+            (Self::Batch(norm), Pass::Training(_)) => norm.forward(x, Mode::Train),
+            (Self::Batch(norm), Pass::Finished(_)) => norm.forward(x, Mode::Evaluate),
+            (Self::Instance { scale, shift }, _) => {
+                let affine = (&scale.get(), &shift.get());
+                let own = Statistics::own();
+                let statistics = if let Pass::Finished(given) = pass { given } else { &own };
+                statistics.norm(x, Some(affine), Activation::Identity)
+            }
+        }
     }
 }
 
 #[derive(Debug)]
 struct Down {
     conv: Conv,
-    norm: Option<Affine>,
+    norm: Option<Norm>,
 }
 
 #[derive(Debug)]
 struct Up {
     conv: Doubling,
-    norm: Option<Affine>,
+    norm: Option<Norm>,
 }
 
 /// The network that draws one picture from another.
@@ -199,10 +248,10 @@ impl UNet {
     /// - `images`: `[batch, height, width, channels]`, −1..=1, sides multiples of 2^downs
     /// - returns: the same shape, −1..=1
     pub fn forward(&self, images: &Tensor, dropout: RandomKey) -> Result<Tensor> {
-        self.run(images, &Statistics::own(), Some(dropout))
+        self.run(images, Pass::Training(dropout))
     }
 
-    fn run(&self, images: &Tensor, statistics: &Statistics, dropout: Option<RandomKey>) -> Result<Tensor> {
+    fn run(&self, images: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         let mut x = images.clone();
         let mut seen = Vec::with_capacity(self.downs.len());
         for (level, down) in self.downs.iter().enumerate() {
@@ -211,7 +260,7 @@ impl UNet {
             }
             x = down.conv.forward(&x, Mode::Train)?;
             if let Some(norm) = &down.norm {
-                x = norm.apply(&x, statistics)?;
+                x = norm.apply(&x, pass)?;
             }
             seen.push(x.clone());
         }
@@ -219,9 +268,12 @@ impl UNet {
         for (at, up) in self.ups.iter().enumerate() {
             x = up.conv.forward(&x.relu()?)?;
             if let Some(norm) = &up.norm {
-                x = norm.apply(&x, statistics)?;
+                x = norm.apply(&x, pass)?;
             }
-            if let Some(key) = dropout.filter(|_| at < DROPPED && at + 1 < self.ups.len()) {
+            if let Pass::Training(key) = pass
+                && at < DROPPED
+                && at + 1 < self.ups.len()
+            {
                 x = drop_out(&x, self.dropout, key.split(at as u64))?;
             }
             if let Some(beside) = seen.pop() {
@@ -247,7 +299,7 @@ impl Translator for UNet {
     }
 
     fn translate(&self, images: &Tensor, statistics: &Statistics) -> Result<Tensor> {
-        self.run(images, statistics, None)
+        self.run(images, Pass::Finished(statistics))
     }
 }
 
@@ -278,6 +330,7 @@ mod tests {
     fn weights_are_as_many_as_in_the_paper() {
         let config = Config {
             upsampling: Upsampling::Transposed,
+            patch_px: 70,
             ..Config::new(images(256, 256, 3, 0))
         };
         assert_eq!((config.downs, config.channels(0), config.channels(7)), (8, 64, 512));
@@ -292,6 +345,7 @@ mod tests {
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
         let config = Config {
             width: 2,
+            normalization: Normalization::Instance,
             dropout: 0.5,
             ..Config::new(images(32, 16, 3, 0))
         };
@@ -306,6 +360,22 @@ mod tests {
             values(unet.translate(&inputs, &Statistics::own()).unwrap()),
             values(translated)
         );
+    }
+
+    #[test]
+    fn a_finished_picture_does_not_depend_on_its_neighbors() {
+        let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
+        let config = Config {
+            width: 2,
+            ..Config::new(images(16, 16, 3, 0))
+        };
+        let unet = config.translator(key, &device).unwrap();
+        let inputs = Tensor::normal(key, [3, 16, 16, 3], &device).unwrap();
+        let first = |x: &Tensor| x.slice(0, 0, 1).unwrap().to_vec().unwrap();
+        let trained = |x: &Tensor| first(&unet.forward(x, key).unwrap());
+        assert_ne!(trained(&inputs), trained(&inputs.slice(0, 0, 2).unwrap()));
+        let finished = |x: &Tensor| first(&unet.translate(x, &Statistics::own()).unwrap());
+        assert_eq!(finished(&inputs), finished(&inputs.slice(0, 0, 1).unwrap()));
     }
 
     #[test]

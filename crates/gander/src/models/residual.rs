@@ -11,7 +11,7 @@ use gander_nn::{
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 
 use super::{
-    translator::{Statistics, Translator},
+    translator::{Features, Statistics, Translator},
     upsampling::{Doubling, Upsampling},
 };
 
@@ -98,6 +98,7 @@ impl Config {
         let last = last.init(&mut scope.child("to_image"))?;
         Ok(ResidualTranslator {
             parameters,
+            feature_channels: [self.channels, 2 * width, 4 * width, 4 * width, 4 * width],
             downsampling: self.downsampling,
             first,
             downs,
@@ -112,6 +113,7 @@ impl Config {
 #[derive(Debug)]
 pub struct ResidualTranslator {
     parameters: Parameters,
+    feature_channels: [usize; 5],
     downsampling: Downsampling,
     first: Conv,
     downs: [Conv; 2],
@@ -131,26 +133,6 @@ impl ResidualTranslator {
     /// - returns: the same shape, −1..=1
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         self.run(images, &Statistics::own(), &mut |_| ())
-    }
-
-    /// Images of the other collection, and the features on the way to them: the image, the two convolutions before each
-    /// halving, the first and the fifth block (the last where there are fewer).
-    pub fn forward_with_features(&self, images: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
-        let mut features = vec![images.clone()];
-        let made = self.run(images, &Statistics::own(), &mut |x| features.push(x.clone()))?;
-        Ok((made, features))
-    }
-
-    /// The features alone, without the way back to an image.
-    pub fn features(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        let mut features = vec![images.clone()];
-        self.encode(images, &Statistics::own(), &mut |x| features.push(x.clone()))?;
-        Ok(features)
-    }
-
-    /// Channels of each of the features.
-    pub fn feature_channels(channels: usize, width: usize) -> [usize; 5] {
-        [channels, 2 * width, 4 * width, 4 * width, 4 * width]
     }
 
     fn last_feature(&self) -> usize {
@@ -215,5 +197,25 @@ impl Translator for ResidualTranslator {
 
     fn translate(&self, images: &Tensor, statistics: &Statistics) -> Result<Tensor> {
         self.run(images, statistics, &mut |_| ())
+    }
+}
+
+impl Features for ResidualTranslator {
+    /// The image, the two convolutions before each halving, the first and the fifth block (the last where there are
+    /// fewer).
+    fn translate_with_features(&self, images: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        let mut features = vec![images.clone()];
+        let made = self.run(images, &Statistics::own(), &mut |x| features.push(x.clone()))?;
+        Ok((made, features))
+    }
+
+    fn features(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let mut features = vec![images.clone()];
+        self.encode(images, &Statistics::own(), &mut |x| features.push(x.clone()))?;
+        Ok(features)
+    }
+
+    fn feature_channels(&self) -> &[usize] {
+        &self.feature_channels
     }
 }

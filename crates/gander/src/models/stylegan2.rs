@@ -53,10 +53,10 @@ pub enum NoiseInputs {
 }
 
 /// Slope of the leaky relu.
-const SLOPE: f32 = 0.2;
+pub(super) const SLOPE: f32 = 0.2;
 
 /// What keeps a map's scale through a leaky relu, as in the authors' code.
-const GAIN: f32 = std::f32::consts::SQRT_2;
+pub(super) const GAIN: f32 = std::f32::consts::SQRT_2;
 
 /// Factor on the learning rate from latents to styles.
 ///
@@ -159,6 +159,16 @@ impl Config {
 
     /// A discriminator with fresh weights.
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<Stylegan2Discriminator> {
+        self.judge(Comparison::OfGroups, key, device)
+    }
+
+    /// A discriminator that does or does not compare the images of a batch.
+    pub(super) fn judge(
+        &self,
+        comparison: Comparison,
+        key: RandomKey,
+        device: &DeviceRef,
+    ) -> Result<Stylegan2Discriminator> {
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
@@ -172,7 +182,8 @@ impl Config {
             .collect::<Result<_>>()?;
         let last = self.channels(grid.halvings);
         let [rows, columns] = grid.smallest;
-        let compare = leaky(ConvConfig::equalized(last + 1, last, 3, GAIN));
+        let differences = usize::from(comparison == Comparison::OfGroups);
+        let compare = leaky(ConvConfig::equalized(last + differences, last, 3, GAIN));
         let compare = compare.init(&mut scope.child("compare"))?;
         let gather = LinearConfig {
             activation: Activation::LeakyRelu(SLOPE),
@@ -189,6 +200,7 @@ impl Config {
         Ok(Stylegan2Discriminator {
             grid,
             parameters,
+            comparison,
             from_image,
             downs,
             compare,
@@ -197,6 +209,13 @@ impl Config {
             classes,
         })
     }
+}
+
+/// Whether a discriminator sees how much the images of a batch differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    OfGroups,
+    None,
 }
 
 /// A convolution that keeps the sides, with a leaky relu.
@@ -422,6 +441,7 @@ impl Down {
 pub struct Stylegan2Discriminator {
     grid: Grid,
     parameters: Parameters,
+    comparison: Comparison,
     from_image: Conv,
     downs: Vec<Down>,
     /// Sees, beside the last map, how much the images of a group differ.
@@ -440,8 +460,14 @@ impl Discriminator for Stylegan2Discriminator {
         let batch = images.side(0);
         let x = self.from_image.forward(&self.grid.pad(images)?, mode)?;
         let x = self.downs.iter().try_fold(x, |x, down| down.forward(&x, mode))?;
-        let group = (1..=GROUP).rev().find(|size| batch.is_multiple_of(*size)).unwrap_or(1);
-        let x = self.compare.forward(&minibatch_std(&x, group)?, mode)?;
+        let x = match self.comparison {
+            Comparison::OfGroups => {
+                let group = (1..=GROUP).rev().find(|size| batch.is_multiple_of(*size)).unwrap_or(1);
+                minibatch_std(&x, group)?
+            }
+            Comparison::None => x,
+        };
+        let x = self.compare.forward(&x, mode)?;
         let x = self.gather.forward(&x.flatten()?, mode)?;
         let x = self.logit.forward(&x, mode)?;
         match &self.classes {

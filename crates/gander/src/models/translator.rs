@@ -28,6 +28,18 @@ pub trait Translator: Debug + Send + Sync {
     fn translate(&self, images: &Tensor, statistics: &Statistics) -> Result<Tensor>;
 }
 
+/// A translator whose features can be looked at.
+pub trait Features: Translator {
+    /// Images of the other collection, and the features on the way to them.
+    fn translate_with_features(&self, images: &Tensor) -> Result<(Tensor, Vec<Tensor>)>;
+
+    /// The features alone, without the way back to an image.
+    fn features(&self, images: &Tensor) -> Result<Vec<Tensor>>;
+
+    /// Channels of each of the features.
+    fn feature_channels(&self) -> &[usize];
+}
+
 /// Where the means and variances of a translator's instance normalizations come from.
 ///
 /// An instance normalization looks at the whole image. A part of an image has other statistics than the whole, so that

@@ -1,9 +1,9 @@
 //! What families of translators can be made of.
 
-use super::{ImageSpec, ModelConfig, Sides, check};
+use super::{ImageSpec, ModelConfig, Sides, check, patches};
 use crate::error::{self, Error};
 
-/// The judge of patches needs 32 px for a single logit.
+/// The judge of the largest patches needs 32 px for a single logit.
 pub(super) fn sides(family: &'static str) -> Sides {
     Sides {
         family,
@@ -18,6 +18,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
     check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
     let (width, multiple_px) = match model {
         ModelConfig::Pix2pix(config) => {
+            check_patch(config.patch_px)?;
             check("model.downs", config.downs, (2..=9).contains(&config.downs))?;
             not_negative("model.l1_weight", config.l1_weight)?;
             if !(0.0..1.0).contains(&config.dropout) {
@@ -26,6 +27,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
             (config.width, 1 << config.downs)
         }
         ModelConfig::Cyclegan(config) => {
+            check_patch(config.patch_px)?;
             check("model.blocks", config.blocks, (1..=32).contains(&config.blocks))?;
             check("model.pool", config.pool, config.pool <= 1000)?;
             not_negative("model.cycle_weight", config.cycle_weight)?;
@@ -33,6 +35,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
             (config.width, 4)
         }
         ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => {
+            check_patch(config.patch_px)?;
             check("model.blocks", config.blocks, (1..=32).contains(&config.blocks))?;
             check("model.patches", config.patches, (2..=4096).contains(&config.patches))?;
             check(
@@ -41,9 +44,25 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
                 (1..=4096).contains(&config.feature_dim),
             )?;
             not_negative("model.contrast_weight", config.contrast_weight)?;
-            if !(config.temperature.is_finite() && config.temperature >= 0.01) {
-                return Err(refused("model.temperature", config.temperature));
-            }
+            temperature(config.temperature)?;
+            (config.width, 4)
+        }
+        ModelConfig::Sincut(config) => {
+            check("model.blocks", config.blocks, (1..=32).contains(&config.blocks))?;
+            check("model.patches", config.patches, (1..=4096).contains(&config.patches))?;
+            check(
+                "model.feature_dim",
+                config.feature_dim,
+                (1..=4096).contains(&config.feature_dim),
+            )?;
+            check(
+                "model.discriminator_width",
+                config.discriminator_width,
+                (1..=128).contains(&config.discriminator_width),
+            )?;
+            not_negative("model.contrast_weight", config.contrast_weight)?;
+            not_negative("model.identity_weight", config.identity_weight)?;
+            temperature(config.temperature)?;
             (config.width, 4)
         }
         _ => return Ok(()),
@@ -65,6 +84,18 @@ fn divides(family: &'static str, images: ImageSpec, multiple_px: usize) -> error
         height_px,
         reason: format!("its sides are multiples of {multiple_px}"),
     })
+}
+
+fn check_patch(side_px: usize) -> error::Result<()> {
+    check("model.patch_px", side_px, patches::SIDES_PX.contains(&side_px))
+}
+
+fn temperature(value: f32) -> error::Result<()> {
+    if value.is_finite() && value >= 0.01 {
+        Ok(())
+    } else {
+        Err(refused("model.temperature", value))
+    }
 }
 
 fn not_negative(setting: &'static str, value: f32) -> error::Result<()> {

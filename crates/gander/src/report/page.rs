@@ -167,7 +167,7 @@ fn note(story: &Story) -> &'static str {
             "Three tiles of the samples belong together: input, output, and the input as it comes back from the \
              output; in turn from the one collection and from the other. The inputs stay the same."
         }
-        Some("cut" | "fastcut") => {
+        Some("cut" | "fastcut" | "sincut") => {
             "The tiles of the samples belong together in order: input, output and, where it is known, truth. The \
              inputs stay the same."
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gander_data::{
-    Dataset, Opened, Remembered, Size, Skipped,
+    Crops, CropsConfig, Dataset, Opened, Remembered, Size, Skipped,
+    media::Picture,
     pottery::{GlazeStyle, PictureSize, Pottery, PotteryConfig, RenderMode},
 };
 
@@ -17,8 +18,11 @@ use crate::{
     },
 };
 
-/// Opens pairs or two collections, or throws pots of two kinds.
+/// Opens pairs, two collections or two pictures, or throws pots of two kinds.
 pub(super) fn open(config: &DataConfig, material: Material) -> Result<(Data, Vec<Skipped>)> {
+    if material == Material::Pictures {
+        return Ok((pictures(config)?, Vec::new()));
+    }
     if config.sources.is_empty() {
         return Ok((pottery(config, material)?, Vec::new()));
     }
@@ -30,21 +34,88 @@ pub(super) fn open(config: &DataConfig, material: Material) -> Result<(Data, Vec
         ),
     };
     let [a, b] = swapped(opened, config);
-    let mut names: Vec<String> = config.sources.iter().map(|source| name_of(source)).collect();
-    if config.swap {
-        names.reverse();
-    }
     let mut skipped = a.skipped;
     skipped.extend(b.skipped);
     let partners = |images: Arc<dyn Dataset>| Partners { images, pairing };
     let data = Data {
-        name: names.join("-to-"),
+        name: names(config),
         train: a.train,
         holdout: a.holdout,
         partners: Some(partners(b.train)),
         held_out_partners: b.holdout.map(partners),
     };
     Ok((data, skipped))
+}
+
+/// What a run is called: `photos-to-paintings`.
+fn names(config: &DataConfig) -> String {
+    let mut names: Vec<String> = config.sources.iter().map(|source| name_of(source)).collect();
+    if config.swap {
+        names.reverse();
+    }
+    names.join("-to-")
+}
+
+/// Crops of two pictures, of which others are held out; without any, of a pot in porcelain and of one in iron.
+fn pictures(config: &DataConfig) -> Result<Data> {
+    let size = config.open.size.unwrap_or(defaults::CROP_SIZE);
+    let (name, crops) = if config.sources.is_empty() {
+        let crops = |index: u64, style| large_pot(size, index, style, config);
+        (
+            "pottery".to_owned(),
+            [crops(0, GlazeStyle::Porcelain)?, crops(1, GlazeStyle::Iron)?],
+        )
+    } else {
+        let crops = gander_data::open_pictures(&config.sources, &config.open, size, defaults::CROPS)?;
+        (names(config), crops)
+    };
+    let [a, b] = if config.swap {
+        let [a, b] = crops;
+        [b, a]
+    } else {
+        crops
+    };
+    let partners = |crops| Partners {
+        images: Arc::new(crops),
+        pairing: Pairing::Unpaired,
+    };
+    Ok(Data {
+        name,
+        holdout: Some(Arc::new(a.others())),
+        held_out_partners: Some(partners(b.others())),
+        train: Arc::new(a),
+        partners: Some(partners(b)),
+    })
+}
+
+/// Crops of a picture of a pot, four times as large as a crop.
+fn large_pot(size: Size, index: u64, style: GlazeStyle, config: &DataConfig) -> Result<Crops> {
+    const LARGER: usize = 4;
+    let whole = PictureSize {
+        width_px: LARGER * size.width_px,
+        height_px: LARGER * size.height_px,
+    };
+    let pot = Pottery::new(PotteryConfig {
+        size: whole,
+        len: config.pottery_images,
+        ..PotteryConfig::default()
+    })?
+    .with_mode(RenderMode::Styled(style));
+    let mut pixels = vec![0; pot.shape().bytes()];
+    pot.read(index as usize, &mut pixels)?;
+    let picture = Picture {
+        width_px: whole.width_px,
+        height_px: whole.height_px,
+        channels: pot.shape().channels,
+        pixels,
+    };
+    let config = CropsConfig {
+        size,
+        len: defaults::CROPS,
+        seed: 2 * index,
+        filter: config.open.filter,
+    };
+    Ok(Crops::new(picture, config)?)
 }
 
 fn swapped([a, b]: [Opened; 2], config: &DataConfig) -> [Opened; 2] {

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     features::SpaceChoice,
     losses::Loss,
-    models::ModelConfig,
+    models::{ModelConfig, pix2pix::Normalization},
 };
 
 /// Everything that decides a run. Together with the data it makes the run repeatable.
@@ -79,7 +79,17 @@ impl RunConfig {
         self.evaluation.validate()?;
         self.training.validate()?;
         if self.model.translates() {
-            self.training.validate_translation()?;
+            let takes_r1 = matches!(self.model, ModelConfig::Sincut(_));
+            self.training.validate_translation(takes_r1)?;
+            if let ModelConfig::Pix2pix(config) = &self.model
+                && config.normalization == Normalization::Batch
+                && self.training.batch < 2
+            {
+                return Err(Error::InvalidSetting {
+                    setting: "model.normalization",
+                    value: "batch, with training.batch=1 (instance is for batches of one)".into(),
+                });
+            }
         }
         Ok(())
     }
@@ -200,7 +210,7 @@ impl TrainingConfig {
     }
 
     /// Refuses what would do nothing: contests of translators have their own losses and no penalties.
-    fn validate_translation(&self) -> Result<()> {
+    fn validate_translation(&self, takes_r1: bool) -> Result<()> {
         let zero = |setting, ramp: Ramp| {
             if ramp == Ramp::constant(0.0) {
                 return Ok(());
@@ -208,7 +218,9 @@ impl TrainingConfig {
             let value = format!("{} (families that translate take none)", ramp.start.max(ramp.end));
             Err(Error::InvalidSetting { setting, value })
         };
-        zero("training.r1_gamma", self.r1_gamma)?;
+        if !takes_r1 {
+            zero("training.r1_gamma", self.r1_gamma)?;
+        }
         zero("training.r2_gamma", self.r2_gamma)?;
         zero("training.gradient_penalty", Ramp::constant(self.gradient_penalty))?;
         zero("training.weight_clip", Ramp::constant(self.weight_clip))?;

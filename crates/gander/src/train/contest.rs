@@ -110,8 +110,9 @@ pub fn new(config: &RunConfig, device: &DeviceRef) -> Result<Box<dyn Contest>> {
         ModelConfig::Cyclegan(model) => Box::new(CycleState::new(model, key, adam, device)?),
         ModelConfig::Pix2pix(model) => Box::new(PairState::new(model, key, adam, device)?),
         ModelConfig::Cut(model) | ModelConfig::Fastcut(model) => {
-            Box::new(ContrastState::new(model, key, adam, device)?)
+            Box::new(ContrastState::cut(model, key, adam, device)?)
         }
+        ModelConfig::Sincut(model) => Box::new(ContrastState::sincut(model, key, adam, device)?),
         _ => Box::new(Duel::new(config, device)?),
     })
 }

@@ -13,7 +13,9 @@ use crate::{
     augment::AugmentPolicy,
     error::{Error, Result},
     losses::Loss,
-    models::{ImageSpec, ModelConfig, article, cut, cyclegan, dcgan, fastgan, pix2pix, r3gan, sngan, stylegan2},
+    models::{
+        ImageSpec, ModelConfig, article, cut, cyclegan, dcgan, fastgan, pix2pix, r3gan, sincut, sngan, stylegan2,
+    },
 };
 
 /// Different pots of the embedded world in a run.
@@ -25,8 +27,17 @@ pub const POTTERY_SIZE: Size = Size {
     height_px: 64,
 };
 
+/// Sides of the crops that a family of two pictures learns from.
+pub const CROP_SIZE: Size = Size {
+    width_px: 64,
+    height_px: 64,
+};
+
+/// Different crops of each of two pictures, as many as in the code of Park et al. 2020.
+pub const CROPS: usize = 100_000;
+
 /// The families by name.
-pub const FAMILIES: [&str; 10] = [
+pub const FAMILIES: [&str; 11] = [
     "article",
     "dcgan",
     "sngan",
@@ -37,6 +48,7 @@ pub const FAMILIES: [&str; 10] = [
     "cyclegan",
     "cut",
     "fastcut",
+    "sincut",
 ];
 
 /// What a family learns from.
@@ -48,6 +60,8 @@ pub enum Material {
     Pairs,
     /// Two sets that have nothing to do with each other.
     Collections,
+    /// Two pictures, of which crops are taken.
+    Pictures,
 }
 
 /// What a family learns from.
@@ -55,6 +69,7 @@ pub fn material(family: &str) -> Material {
     match family {
         "pix2pix" => Material::Pairs,
         "cyclegan" | "cut" | "fastcut" => Material::Collections,
+        "sincut" => Material::Pictures,
         _ => Material::Images,
     }
 }
@@ -158,6 +173,7 @@ pub fn for_family(family: &str, images: ImageSpec) -> Result<(ModelConfig, Train
             ModelConfig::Fastcut(cut::Config::fast(images)),
             translation_training(0.25),
         ),
+        "sincut" => (ModelConfig::Sincut(sincut::Config::new(images)), sincut_training()),
         other => {
             let reason = format!("no family named {other}; there are {}", FAMILIES.join(", "));
             return Err(Error::InvalidConfig { reason });
@@ -232,6 +248,19 @@ fn pix2pix_training() -> TrainingConfig {
     TrainingConfig {
         batch: 4,
         learning_rate: Ramp::constant(4e-4),
+        ..translation_training(0.5)
+    }
+}
+
+/// Park et al. 2020, appendix C.4 and their code: batches of 16 crops, Adam at 2e-3 without a mean of gradients, R1 at every
+/// step, a rate that falls over the second half.
+fn sincut_training() -> TrainingConfig {
+    TrainingConfig {
+        batch: 16,
+        learning_rate: Ramp::constant(2e-3),
+        beta1: 0.0,
+        beta2: Ramp::constant(0.99),
+        r1_gamma: Ramp::constant(1.0),
         ..translation_training(0.5)
     }
 }

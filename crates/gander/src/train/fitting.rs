@@ -111,7 +111,9 @@ fn affordable_in_three_minutes(model: &ModelConfig) -> Result<f64> {
             usual.width = WIDTH;
             operations_per_image(&ModelConfig::Dcgan(usual))?.min(OPERATIONS_PER_IMAGE)
         }
-        ModelConfig::Cyclegan(_) | ModelConfig::Cut(_) | ModelConfig::Fastcut(_) => OPERATIONS_PER_TRANSLATION,
+        ModelConfig::Cyclegan(_) | ModelConfig::Cut(_) | ModelConfig::Fastcut(_) | ModelConfig::Sincut(_) => {
+            OPERATIONS_PER_TRANSLATION
+        }
         _ => OPERATIONS_PER_IMAGE,
     })
 }
@@ -136,6 +138,13 @@ fn narrow(model: &mut ModelConfig) -> bool {
     {
         let is_wider = config.width_max >= 2 * NARROWEST + WIDTH_STEP;
         config.width_max -= if is_wider { WIDTH_STEP } else { 0 };
+        return is_wider;
+    }
+    // The judge of the paper's sizes has two channels for five of the translator's.
+    if let ModelConfig::Sincut(config) = model {
+        let is_wider = config.width >= NARROWEST + WIDTH_STEP;
+        config.width -= if is_wider { WIDTH_STEP } else { 0 };
+        config.discriminator_width = (2 * config.width / 5).next_multiple_of(WIDTH_STEP);
         return is_wider;
     }
     // A FastGAN of this width has twice as many channels where it has the fewest, up to 128 px, and sixteen times as

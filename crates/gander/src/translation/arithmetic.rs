@@ -4,7 +4,8 @@ use gander_tensor::{Cpu, RandomKey, Tensor, trace};
 
 use crate::{
     error::Result,
-    models::{ModelConfig, patches::PatchDiscriminator, translator::Statistics},
+    models::{ModelConfig, translator::Statistics},
+    translation::contrast::Judge,
 };
 
 /// Operations of one step for each image of the first set, by the direct algorithms.
@@ -16,17 +17,18 @@ pub(crate) fn operations_per_image(model: &ModelConfig) -> Result<f64> {
     let zeros = |channels| Tensor::zeros([1, images.height_px, images.width_px, channels], &device);
     let to_b = model.translators(key, &device)?.to_b;
     let (made, translating) = trace(|| to_b.translate(&zeros(images.channels)?, &Statistics::own()))?;
-    let judge: PatchDiscriminator = match model {
-        ModelConfig::Pix2pix(config) => config.discriminator(key, &device)?,
-        ModelConfig::Cyclegan(config) => config.discriminator(key, &device)?,
-        ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => config.discriminator(key, &device)?,
+    let judge: Box<dyn Judge> = match model {
+        ModelConfig::Pix2pix(config) => Box::new(config.discriminator(key, &device)?),
+        ModelConfig::Cyclegan(config) => Box::new(config.discriminator(key, &device)?),
+        ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => Box::new(config.discriminator(key, &device)?),
+        ModelConfig::Sincut(config) => Box::new(config.discriminator(key, &device)?),
         _ => return Ok(0.0),
     };
     let seen = match model {
         ModelConfig::Pix2pix(_) => zeros(2 * images.channels)?,
         _ => made,
     };
-    let (_, judging) = trace(|| judge.forward(&seen))?;
+    let (_, judging) = trace(|| judge.judge(&seen))?;
     // How often each of both runs forward and back, in forward passes: three for what learns from a pass, two for a
     // judge that only passes the slope on.
     let (translations, judgements) = match model {
@@ -35,6 +37,8 @@ pub(crate) fn operations_per_image(model: &ModelConfig) -> Result<f64> {
         // Two images there, and half of the way again for their features.
         ModelConfig::Cut(_) => (9, 8),
         ModelConfig::Fastcut(_) => (5, 8),
+        // As CUT, and the slope at real images with its gradient.
+        ModelConfig::Sincut(_) => (9, 13),
         _ => (3, 8),
     };
     Ok((translations * translating.flops() + judgements * judging.flops()) as f64)

@@ -1,50 +1,165 @@
 //! CUT's contest: a translator that keeps, patch by patch, what its input shows, against a judge.
 
+use std::fmt::Debug;
+
 use gander_nn::{
-    Parameters,
+    Mode, Parameters,
     optim::{Adam, AdamConfig},
 };
 use gander_tensor::{DeviceRef, MatmulOptions, RandomKey, Tensor, concat, matmul, no_grad};
 
-use super::player::{Both, Player, gradients, halves, record};
+use super::player::{Both, Player, distance, gradients, halves, record};
 use crate::{
     error::Result,
     losses::Loss,
     models::{
-        cut::{Config, Heads},
+        Discriminator,
+        cut::{self, Heads},
         patches::PatchDiscriminator,
-        residual::ResidualTranslator,
-        translator::Translator as _,
+        sincut,
+        stylegan2::Stylegan2Discriminator,
+        translator::Features,
     },
+    regularizers,
     train::{
         contest::{Contest, Product, Turn},
         steps::Scalars,
     },
 };
 
+/// What the translator is asked for, and how its judge is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms {
+    /// The contest of the translator with its judge.
+    pub adversarial: Adversarial,
+    /// Weight of the contrast.
+    pub contrast_weight: f32,
+    /// Whether images of the target collection, too, are held to themselves by contrast.
+    pub identity: bool,
+    /// Weight of their mean distance to what the translator makes of them; for 0 or with `identity`.
+    pub identity_weight: f32,
+    /// Whether a mirrored input has to give the mirrored output's features.
+    pub mirror: bool,
+    /// Places at which patches are compared, at each depth.
+    pub patches: usize,
+    /// Among which patches one has to be found.
+    pub others: Others,
+    /// Features of a patch that are compared.
+    pub feature_dim: usize,
+    /// By which similarities are divided.
+    pub temperature: f32,
+}
+
+/// The contest of a translator with its judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adversarial {
+    /// Least squares, halved for the judge.
+    LeastSquares,
+    /// Cross-entropies, halved for the judge, whose slope at real images is penalized.
+    NonSaturating,
+}
+
+/// Among which patches one has to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Those of its image.
+    OfImage,
+    /// Those of all images of its collection in the batch.
+    OfBatch,
+}
+
+/// A network that judges images of the target collection.
+pub trait Judge: Debug + Send {
+    /// Its named tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Logits, large for real: any number for each image.
+    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor>;
+}
+
+impl Judge for PatchDiscriminator {
+    fn parameters(&self) -> &Parameters {
+        Self::parameters(self)
+    }
+
+    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor> {
+        self.forward(images)
+    }
+}
+
+impl Judge for Stylegan2Discriminator {
+    fn parameters(&self) -> &Parameters {
+        Discriminator::parameters(self)
+    }
+
+    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor> {
+        self.forward(images, None, Mode::Train)
+    }
+}
+
 /// Everything that changes in a step.
 #[derive(Debug)]
 pub struct ContrastState {
     /// From A to B.
-    pub to_b: Player<ResidualTranslator>,
+    pub to_b: Player<Box<dyn Features>>,
     /// Judges images of B.
-    pub judge: Player<PatchDiscriminator>,
+    pub judge: Player<Box<dyn Judge>>,
     /// Look at the translator's features.
     pub heads: Player<Heads>,
-    config: Config,
+    terms: Terms,
 }
 
 impl ContrastState {
-    /// Fresh networks.
-    pub fn new(config: &Config, key: RandomKey, adam: AdamConfig, device: &DeviceRef) -> Result<Self> {
+    /// Fresh networks of CUT or `FastCUT`.
+    pub fn cut(config: &cut::Config, key: RandomKey, adam: AdamConfig, device: &DeviceRef) -> Result<Self> {
+        let terms = Terms {
+            adversarial: Adversarial::LeastSquares,
+            contrast_weight: config.contrast_weight,
+            identity: config.identity,
+            identity_weight: 0.0,
+            mirror: config.mirror,
+            patches: config.patches,
+            others: Others::OfImage,
+            feature_dim: config.feature_dim,
+            temperature: config.temperature,
+        };
         let to_b = config.translator(key.named("to_b"), device)?;
+        let heads = config.heads(&to_b, key.named("heads"), device)?;
         let judge = config.discriminator(key.named("judge"), device)?;
-        let heads = config.heads(key.named("heads"), device)?;
+        Self::new(Box::new(to_b), Box::new(judge), heads, terms, adam)
+    }
+
+    /// Fresh networks of `SinCUT`.
+    pub fn sincut(config: &sincut::Config, key: RandomKey, adam: AdamConfig, device: &DeviceRef) -> Result<Self> {
+        let terms = Terms {
+            adversarial: Adversarial::NonSaturating,
+            contrast_weight: config.contrast_weight,
+            identity: true,
+            identity_weight: config.identity_weight,
+            mirror: false,
+            patches: config.patches,
+            others: Others::OfBatch,
+            feature_dim: config.feature_dim,
+            temperature: config.temperature,
+        };
+        let to_b = config.translator(key.named("to_b"), device)?;
+        let heads = config.heads(&to_b, key.named("heads"), device)?;
+        let judge = config.discriminator(key.named("judge"), device)?;
+        Self::new(Box::new(to_b), Box::new(judge), heads, terms, adam)
+    }
+
+    fn new(
+        to_b: Box<dyn Features>,
+        judge: Box<dyn Judge>,
+        heads: Heads,
+        terms: Terms,
+        adam: AdamConfig,
+    ) -> Result<Self> {
         Ok(Self {
-            to_b: Player::new("to_b", to_b, ResidualTranslator::parameters, adam)?,
-            judge: Player::new("judge", judge, PatchDiscriminator::parameters, adam)?,
+            to_b: Player::new("to_b", to_b, |to_b| to_b.parameters(), adam)?,
+            judge: Player::new("judge", judge, |judge| judge.parameters(), adam)?,
             heads: Player::new("heads", heads, Heads::parameters, adam)?,
-            config: *config,
+            terms,
         })
     }
 }
@@ -80,19 +195,25 @@ impl Contest for ContrastState {
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {
         let key = turn.progress.next_key();
-        let reals = Both::next(&mut turn, key)?;
+        let reals = match self.terms.others {
+            Others::OfImage => Both::moved(&mut turn, key)?,
+            // Crops lie anywhere already.
+            Others::OfBatch => Both::next(&mut turn)?,
+        };
         let adam = turn.progress.adam(turn.training);
         for (_, optimizer) in self.optimizers_mut() {
             optimizer.config = adam;
         }
-        let scalars = contrast_step(self, [&reals.a, &reals.b], key, turn.progress.images_seen)?;
+        let share = turn.progress.burn_in_share(turn.training);
+        let penalty = turn.training.r1_gamma.at(share) as f32;
+        let scalars = contrast_step(self, [&reals.a, &reals.b], penalty, key, turn.progress.images_seen)?;
         turn.progress.images_seen += reals.a.side(0) as u64;
         Ok(scalars)
     }
 
     fn product(&self) -> Product<'_> {
         Product::Translators {
-            to_b: &self.to_b.network,
+            to_b: self.to_b.network.as_ref(),
             to_a: None,
         }
     }
@@ -100,54 +221,73 @@ impl Contest for ContrastState {
 
 /// One update of the discriminator, then one of the translator and the heads, on images `[a, b]` of both collections.
 ///
-/// Adversarial losses are least squares, halved for the discriminator.
-///
 /// # Source
 /// Park et al. 2020, section 3 and appendix B, <https://arxiv.org/abs/2007.15651>.
 pub fn contrast_step(
     state: &mut ContrastState,
     [a, b]: [&Tensor; 2],
+    r1_gamma: f32,
     key: RandomKey,
     images_seen: u64,
 ) -> Result<Scalars> {
     let mut scalars = Scalars::new();
-    let config = state.config;
-    let is_mirrored = config.mirror && key.named("mirror").uniform() < 0.5;
+    let terms = state.terms;
+    let is_mirrored = terms.mirror && key.named("mirror").uniform() < 0.5;
     let mirror = |x: &Tensor| if is_mirrored { x.flip(2) } else { Ok(x.clone()) };
-    let inputs = if config.identity {
-        concat(&[a, b], 0)?
-    } else {
-        a.clone()
-    };
-    let (made, mut keys) = state.to_b.network.forward_with_features(&mirror(&inputs)?)?;
+    let inputs = if terms.identity { concat(&[a, b], 0)? } else { a.clone() };
+    let (made, mut keys) = state.to_b.network.translate_with_features(&mirror(&inputs)?)?;
     if is_mirrored {
         keys = no_grad(|| state.to_b.network.features(&inputs))?;
     }
-    let fakes = if config.identity {
-        halves(&made)?.0
+    let (fakes, same) = if terms.identity {
+        let (fakes, same) = halves(&made)?;
+        (fakes, Some(same))
     } else {
-        made.clone()
+        (made.clone(), None)
     };
 
-    let judge = &state.judge.network;
-    let (real_logits, fake_logits) = halves(&judge.forward(&concat(&[b, &fakes.detach()], 0)?)?)?;
-    // `LeastSquares` carries the half already.
-    let loss = Loss::LeastSquares.discriminator(&real_logits, &fake_logits)?;
+    let is_penalized = r1_gamma > 0.0;
+    let reals = if is_penalized { b.watch() } else { b.clone() };
+    let logits = state.judge.network.judge(&concat(&[&reals, &fakes.detach()], 0)?)?;
+    let (real_logits, fake_logits) = halves(&logits)?;
+    let loss = match terms.adversarial {
+        // `LeastSquares` carries the half already.
+        Adversarial::LeastSquares => Loss::LeastSquares.discriminator(&real_logits, &fake_logits)?,
+        Adversarial::NonSaturating => {
+            let loss = Loss::NonSaturating.discriminator(&real_logits, &fake_logits)?;
+            loss.mul_scalar(0.5)?
+        }
+    };
     record(&mut scalars, "discriminator_loss", &loss)?;
     record(&mut scalars, "real_logits", &real_logits.mean_all()?)?;
     record(&mut scalars, "fake_logits", &fake_logits.mean_all()?)?;
+    let loss = if is_penalized {
+        let penalty = regularizers::r1(&real_logits, &reals)?.mean_all()?;
+        record(&mut scalars, "r1_penalty", &penalty)?;
+        loss.add(&penalty.mul_scalar(r1_gamma / 2.0)?)?
+    } else {
+        loss
+    };
     let [for_judge] = gradients(&loss, [state.judge.parameters()])?;
     // Weights change in place once nothing else holds them.
-    drop((loss, real_logits, fake_logits));
+    drop((loss, real_logits, fake_logits, logits, reals));
     state.judge.update(for_judge, &scalars, images_seen)?;
 
-    let logits = state.judge.network.forward(&fakes)?;
-    let adversarial = Loss::LeastSquares.generator(&logits, None)?.mul_scalar(2.0)?;
+    let logits = state.judge.network.judge(&fakes)?;
+    let adversarial = match terms.adversarial {
+        Adversarial::LeastSquares => Loss::LeastSquares.generator(&logits, None)?.mul_scalar(2.0)?,
+        Adversarial::NonSaturating => Loss::NonSaturating.generator(&logits, None)?,
+    };
     let queries = state.to_b.network.features(&made)?;
     let queries = queries.iter().map(mirror).collect::<Result<Vec<_>, _>>()?;
     // With the identity term half of the batch are images of B, which counts both alike: a mean over the batch.
     let contrast = contrast(state, &queries, &keys, key)?;
-    let loss = adversarial.add(&contrast.mul_scalar(config.contrast_weight)?)?;
+    let mut loss = adversarial.add(&contrast.mul_scalar(terms.contrast_weight)?)?;
+    if let Some(same) = same.filter(|_| terms.identity_weight > 0.0) {
+        let identity = distance(&same, b)?;
+        record(&mut scalars, "identity_distance", &identity)?;
+        loss = loss.add(&identity.mul_scalar(terms.identity_weight)?)?;
+    }
     record(&mut scalars, "generator_loss", &loss)?;
     record(&mut scalars, "contrast", &contrast)?;
     let [for_translator, for_heads] = gradients(&loss, [state.to_b.parameters(), state.heads.parameters()])?;
@@ -159,20 +299,25 @@ pub fn contrast_step(
 
 /// The mean over depths of [`patch_contrast`] at random places.
 fn contrast(state: &ContrastState, queries: &[Tensor], keys: &[Tensor], key: RandomKey) -> Result<Tensor> {
-    let config = &state.config;
+    let terms = &state.terms;
     let mut sum: Option<Tensor> = None;
     for (depth, (query, kept)) in queries.iter().zip(keys).enumerate() {
         let places = places(
             query.side(1) * query.side(2),
-            config.patches,
+            terms.patches,
             key.named("places").split(depth as u64),
         );
         let look = |features: &Tensor| -> Result<Tensor> {
             let rows = patches(features, &places)?;
             let vectors = state.heads.network.forward(depth, &rows)?;
-            Ok(vectors.reshape([features.side(0), places.len(), config.feature_dim])?)
+            let images = match terms.others {
+                Others::OfImage => features.side(0),
+                Others::OfBatch => 1 + usize::from(terms.identity),
+            };
+            let patches = features.side(0) * places.len() / images;
+            Ok(vectors.reshape([images, patches, terms.feature_dim])?)
         };
-        let loss = patch_contrast(&look(query)?, &look(&kept.detach())?.detach(), config.temperature)?;
+        let loss = patch_contrast(&look(query)?, &look(&kept.detach())?.detach(), terms.temperature)?;
         sum = Some(match sum {
             Some(sum) => sum.add(&loss)?,
             None => loss,

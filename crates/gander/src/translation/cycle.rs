@@ -97,7 +97,7 @@ impl Contest for CycleState {
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {
         let key = turn.progress.next_key();
-        let reals = Both::next(&mut turn, key)?;
+        let reals = Both::moved(&mut turn, key)?;
         let adam = turn.progress.adam(turn.training);
         for (_, optimizer) in self.optimizers_mut() {
             optimizer.config = adam;

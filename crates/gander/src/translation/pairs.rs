@@ -69,7 +69,7 @@ impl Contest for PairState {
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {
         let key = turn.progress.next_key();
-        let pairs = Both::next(&mut turn, key)?;
+        let pairs = Both::moved(&mut turn, key)?;
         let adam = turn.progress.adam(turn.training);
         for (_, optimizer) in self.optimizers_mut() {
             optimizer.config = adam;

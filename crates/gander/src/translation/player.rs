@@ -92,24 +92,29 @@ pub(super) struct Both {
 }
 
 impl Both {
-    /// The next images, moved a little.
-    ///
-    /// Isola et al. 2017, appendix 6.2, and the authors of CycleGAN and CUT enlarge images from 256 to 286 px and cut
-    /// 256 px out again: they move by up to 15 px each way. Here they move as far, with a mirrored border, and keep
-    /// their size.
-    pub(super) fn next(turn: &mut Turn<'_>, key: RandomKey) -> Result<Self> {
+    /// The next images, as they are.
+    pub(super) fn next(turn: &mut Turn<'_>) -> Result<Self> {
         let batch = (turn.next_batch)(turn.progress, 1)?.pop();
-        let missing = || Error::InvalidConfig {
-            reason: "this family needs two sets of images".into(),
-        };
         let Some(Batch {
             images: a,
             partners: Some(b),
             ..
         }) = batch
         else {
-            return Err(missing());
+            return Err(Error::InvalidConfig {
+                reason: "this family needs two sets of images".into(),
+            });
         };
+        Ok(Self { a, b })
+    }
+
+    /// The next images, moved a little.
+    ///
+    /// Isola et al. 2017, appendix 6.2, and the authors of CycleGAN and CUT enlarge images from 256 to 286 px and cut
+    /// 256 px out again: they move by up to 15 px each way. Here they move as far, with a mirrored border, and keep
+    /// their size.
+    pub(super) fn moved(turn: &mut Turn<'_>, key: RandomKey) -> Result<Self> {
+        let Self { a, b } = Self::next(turn)?;
         // Pairs are moved together; for two collections it makes no difference.
         Ok(Self {
             a: moved(&a, key)?,
