@@ -154,6 +154,12 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
         Error::Decode { .. } => "`gander data check DATA` lists every file that cannot be read".into(),
         Error::Option { option: "size", .. } => "pass another --resolution, such as 64 or 92x112".into(),
         Error::Option { option: "holdout", .. } => "pass a share such as --holdout 5%".into(),
+        Error::Option { option: "pictures", .. } => {
+            "name two files: gander train --family sincut photo.jpg painting.jpg; cut is for folders of many".into()
+        }
+        Error::Option {
+            option: "a picture", ..
+        } => "take a larger picture, or smaller crops, such as --resolution 32".into(),
         Error::Option { option: "sources", .. } => {
             "name two collections, photos/ paintings/, or one folder with two in it; \
              pairs may also be A and B side by side in one file"

@@ -126,6 +126,38 @@ fn pots_are_translated_both_ways() {
 }
 
 #[test]
+fn one_picture_takes_the_look_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    RgbImage::from_fn(70, 51, |x, y| image::Rgb([x as u8, 2 * y as u8, 90]))
+        .save(place.join("photo.png"))
+        .unwrap();
+    image::GrayImage::new(48, 64).save(place.join("painting.png")).unwrap();
+    let narrow = [
+        "--resolution",
+        "32",
+        "--kimg",
+        "0.032",
+        "--set",
+        "model.width=4",
+        "--set",
+        "model.discriminator_width=4",
+        "--quiet",
+    ];
+    let train = ["train", "--family", "sincut", "photo.png", "painting.png"];
+    works(place, &[&train[..], &narrow].concat());
+    let run = "runs/00001-photo-to-painting";
+    works(place, &["translate", run, "photo.png", "--out", "painted"]);
+    let painted = image::open(place.join("painted/photo.png")).unwrap();
+    assert_eq!((painted.width(), painted.height()), (70, 51));
+
+    let with = |sources: &[&str]| refused(place, &[&["train", "--family", "sincut"][..], sources].concat());
+    assert!(with(&["photo.png"]).contains("two files"));
+    assert!(with(&[".", "photo.png"]).contains("one on each side"));
+    assert!(with(&["photo.png", "painting.png"]).contains("--resolution 32"));
+}
+
+#[test]
 fn what_does_not_fit_is_refused_in_words() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();

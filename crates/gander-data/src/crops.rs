@@ -136,8 +136,8 @@ pub fn open_pictures(sources: &[PathBuf], options: &OpenOptions, size: Size, len
     options.validate()?;
     let [content, style] = sources else {
         return Err(Error::Option {
-            option: "sources",
-            expected: "two pictures, the content and the style".into(),
+            option: "pictures",
+            expected: "two, the content and the style".into(),
             got: sources.len().to_string(),
         });
     };
@@ -151,8 +151,8 @@ pub fn open_pictures(sources: &[PathBuf], options: &OpenOptions, size: Size, len
                     reason: skipped.reason,
                 },
                 _ => Error::Option {
-                    option: "a source",
-                    expected: "one picture".into(),
+                    option: "pictures",
+                    expected: "one on each side".into(),
                     got: format!("{} with {}", source.display(), found.items.len()),
                 },
             });
