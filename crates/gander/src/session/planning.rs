@@ -19,9 +19,10 @@ use crate::{
     run::RunDirectory,
     train::{
         Budget, RunConfig, TrainState, checkpoint,
-        config::{DataConfig, DeviceConfig, EvaluationConfig},
+        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
         defaults::{self, Material},
         fitting, overrides,
+        schedule::{Probability, Ramp},
         trainer::{self, Pairing, Partners},
     },
 };
@@ -80,6 +81,10 @@ pub const REQUESTED_MULTIPLE: usize = 4;
 /// Knowing the class makes better images where each class has thousands; with few images of each it can make a generator
 /// repeat itself (Shahbazi et al. 2022, <https://arxiv.org/abs/2201.06578>).
 pub const ENOUGH_OF_A_CLASS: u64 = 500;
+
+/// Images below which a discriminator could learn them by heart within minutes, so that it is shown them changed as far as it
+/// does.
+const FEW_IMAGES: usize = 5000;
 
 /// Classes beyond which folders are more likely names of something else, such as days.
 const MOST_CLASSES: usize = 1000;
@@ -152,16 +157,10 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let pace = minutes.map(|minutes| fitting::fit(&mut choice, minutes, &device(&device_config)?));
     let pace = pace.transpose()?;
     let mut training = choice.training;
-    if let Some(Length::Kimg(kimg)) = request.length {
-        training.set_length(kimg);
-        fitting::fit_average(&mut training, kimg);
+    if request.leaves_family_open() && data.train.len() < FEW_IMAGES {
+        training.augment_p = Probability::ADAPTIVE;
     }
-    training.batch = request.batch.unwrap_or(training.batch);
-    training.accumulate = request.accumulate.unwrap_or(training.accumulate);
-    if let Some(gamma) = request.gamma {
-        let ramp = crate::train::schedule::Ramp::new(gamma, gamma / 10.0);
-        (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
-    }
+    as_asked(&mut training, request);
     let config = RunConfig {
         version: RunConfig::VERSION,
         seed: request.seed.unwrap_or(0),
@@ -193,6 +192,20 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         rationale,
         started,
     })
+}
+
+/// What of the training the request says itself.
+fn as_asked(training: &mut TrainingConfig, request: &TrainRequest) {
+    if let Some(Length::Kimg(kimg)) = request.length {
+        training.set_length(kimg);
+        fitting::fit_average(training, kimg);
+    }
+    training.batch = request.batch.unwrap_or(training.batch);
+    training.accumulate = request.accumulate.unwrap_or(training.accumulate);
+    if let Some(gamma) = request.gamma {
+        let ramp = Ramp::new(gamma, gamma / 10.0);
+        (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
+    }
 }
 
 /// Repeats a run from the settings in a file, as [`RunDirectory`] writes them; of the request only length in images,
