@@ -7,6 +7,7 @@ mod output;
 mod space;
 mod suite;
 mod translated;
+mod weights;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,7 +58,8 @@ Feature spaces:
   pixels            the image made small
   classifier:FILE   a classifier that --keep-classifier wrote
   effnet:FILE       EfficientNet-Lite0 from a safetensors file
-  inception:FILE    the network of published FID, resized as pytorch-fid does; .pth or safetensors
+  inception[:FILE]  the network of published FID, resized as pytorch-fid does; .pth or safetensors;
+                    downloaded once (95 MB) where no file is named
   inception-clean:FILE  the same, resized as clean-fid does
 
 A suite scores no images of yours: it trains small GANs on distributions whose modes are known and

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{Place, copy, finished_run, spoil};
+use crate::{Place, check, copy, finished_run, spoil};
 
 const GENERATOR: &str = "generator.safetensors";
 
@@ -132,6 +132,24 @@ fn the_data_of_a_run_has_changed() {
     place.write("some/another.png", spoil::png(77));
     let said = place.refuses(&["train", "--resume", "runs/00001-some", "--kimg", "1"]);
     assert!(said.contains("data has changed"), "{said}");
+}
+
+#[test]
+fn weights_that_are_not_what_they_say() {
+    let place = Place::new();
+    copy(&finished_run(), &place.path("run"));
+    let eval = |features: &str| {
+        let mut command = place.command(&["eval", "run", "--num", "8", "--cache", "cache", "--features", features]);
+        // Nobody listens at port 9.
+        let output = command.env("GANDER_WEIGHTS", "http://127.0.0.1:9").output().unwrap();
+        check(&output, features)
+    };
+    place.write("net-12345678.pth", "no network");
+    let said = eval("inception:net-12345678.pth");
+    assert!(said.contains("is not what its name says"), "{said}");
+    let said = eval("inception");
+    assert!(said.contains("hint: fetch https://"), "{said}");
+    assert!(!place.path("cache").exists());
 }
 
 #[test]

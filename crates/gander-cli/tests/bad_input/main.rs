@@ -41,13 +41,17 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
-    pub(crate) fn gander(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_gander"))
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gander"));
+        command
             .args(arguments)
             .current_dir(self.directory.path())
-            .env("NO_COLOR", "1")
-            .output()
-            .unwrap()
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    pub(crate) fn gander(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     /// Runs a command that must fail as users deserve, and returns what it said.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Resizing;
 
-/// A feature space by name: `pixels`, `classifier`, or one with the file of its weights, such as `effnet:FILE`.
+/// A feature space by name: `pixels`, `classifier`, `inception`, or one with the file of its weights, such as `effnet:FILE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SpaceChoice {
@@ -17,8 +17,8 @@ pub enum SpaceChoice {
     Classifier(Option<PathBuf>),
     /// [`super::EffNet`]
     EffNet(PathBuf),
-    /// [`super::Inception`]
-    Inception(PathBuf, Resizing),
+    /// [`super::Inception`], with its file or whatever the program finds for it.
+    Inception(Option<PathBuf>, Resizing),
 }
 
 impl SpaceChoice {
@@ -47,10 +47,13 @@ impl FromStr for SpaceChoice {
             ("pixels", None) => Ok(Self::Pixels),
             ("classifier", file) => Ok(Self::Classifier(file)),
             ("effnet", Some(file)) => Ok(Self::EffNet(file)),
-            ("inception", Some(file)) => Ok(Self::Inception(file, Resizing::PytorchFid)),
-            ("inception-clean", Some(file)) => Ok(Self::Inception(file, Resizing::CleanFid)),
-            ("effnet" | "inception" | "inception-clean", None) => Err(format!("a file of its weights: {name}:FILE")),
-            _ => Err("pixels, classifier, classifier:FILE, effnet:FILE, inception:FILE or inception-clean:FILE".into()),
+            ("inception", file) => Ok(Self::Inception(file, Resizing::PytorchFid)),
+            ("inception-clean", file) => Ok(Self::Inception(file, Resizing::CleanFid)),
+            ("effnet", None) => Err(format!("a file of its weights: {name}:FILE")),
+            _ => Err(
+                "pixels, classifier, inception or inception-clean, each but the first also with :FILE, or effnet:FILE"
+                    .into(),
+            ),
         }
     }
 }
@@ -62,8 +65,13 @@ impl fmt::Display for SpaceChoice {
             Self::Classifier(None) => f.write_str("classifier"),
             Self::Classifier(Some(file)) => write!(f, "classifier:{}", file.display()),
             Self::EffNet(file) => write!(f, "effnet:{}", file.display()),
-            Self::Inception(file, Resizing::PytorchFid) => write!(f, "inception:{}", file.display()),
-            Self::Inception(file, Resizing::CleanFid) => write!(f, "inception-clean:{}", file.display()),
+            Self::Inception(file, resizing) => {
+                f.write_str(match resizing {
+                    Resizing::PytorchFid => "inception",
+                    Resizing::CleanFid => "inception-clean",
+                })?;
+                file.as_ref().map_or(Ok(()), |file| write!(f, ":{}", file.display()))
+            }
         }
     }
 }
@@ -93,7 +101,9 @@ mod tests {
             "classifier",
             "classifier:c",
             "effnet:a:b",
+            "inception",
             "inception:x",
+            "inception-clean",
             "inception-clean:x",
         ] {
             let choice: SpaceChoice = text.parse().unwrap();
@@ -104,7 +114,7 @@ mod tests {
             "effnet".parse::<SpaceChoice>().unwrap_err(),
             "a file of its weights: effnet:FILE"
         );
-        for wrong in ["", "pixels:a", "classifier:", "vgg:a", "inception", "effnet:"] {
+        for wrong in ["", "pixels:a", "classifier:", "vgg:a", "inception:", "effnet:"] {
             assert!(wrong.parse::<SpaceChoice>().is_err(), "{wrong}");
         }
     }

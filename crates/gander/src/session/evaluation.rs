@@ -7,7 +7,7 @@ use gander_tensor::{DeviceRef, RandomKey, Tensor};
 
 use crate::{
     diagnosis::flatness::{LEAST, flat_since},
-    error::Result,
+    error::{Error, Result},
     events::{Diagnosis, Event, Metric, Severity},
     features::{Classifier, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, SpaceChoice},
     metrics::{Better, Judge, JudgeOptions, Resampling, ScoreKind},
@@ -264,6 +264,12 @@ pub(super) fn open_space(
             })
         }
         SpaceChoice::EffNet(file) => Arc::new(EffNet::load(file, device)?),
-        SpaceChoice::Inception(file, resizing) => Arc::new(Inception::load(file, *resizing, device)?),
+        SpaceChoice::Inception(Some(file), resizing) => Arc::new(Inception::load(file, *resizing, device)?),
+        SpaceChoice::Inception(None, _) => {
+            return Err(Error::InvalidSetting {
+                setting: "evaluation.features",
+                value: "inception without its file (inception:FILE)".into(),
+            });
+        }
     })
 }

@@ -56,15 +56,11 @@ fn names(config: &DataConfig) -> String {
     names.join("-to-")
 }
 
-/// Crops of two pictures, of which others are held out; without any, of a pot in porcelain and of one in iron.
+/// Crops of two pictures, of which others are held out; without any, of a pot in porcelain and of another in iron.
 fn pictures(config: &DataConfig) -> Result<Data> {
     let size = config.open.size.unwrap_or(defaults::CROP_SIZE);
     let (name, crops) = if config.sources.is_empty() {
-        let crops = |index: u64, style| large_pot(size, index, style, config);
-        (
-            "pottery".to_owned(),
-            [crops(0, GlazeStyle::Porcelain)?, crops(1, GlazeStyle::Iron)?],
-        )
+        ("pottery".to_owned(), large_pots(size, config)?)
     } else {
         let crops = gander_data::open_pictures(&config.sources, &config.open, size, defaults::CROPS)?;
         (names(config), crops)
@@ -88,34 +84,39 @@ fn pictures(config: &DataConfig) -> Result<Data> {
     })
 }
 
-/// Crops of a picture of a pot, four times as large as a crop.
-fn large_pot(size: Size, index: u64, style: GlazeStyle, config: &DataConfig) -> Result<Crops> {
+/// Crops of two pictures of pots of one class, four times as large as a crop: in porcelain and in iron.
+fn large_pots(size: Size, config: &DataConfig) -> Result<[Crops; 2]> {
     const LARGER: usize = 4;
     let whole = PictureSize {
         width_px: LARGER * size.width_px,
         height_px: LARGER * size.height_px,
     };
-    let pot = Pottery::new(PotteryConfig {
+    let pots = Pottery::new(PotteryConfig {
         size: whole,
         len: config.pottery_images,
         ..PotteryConfig::default()
-    })?
-    .with_mode(RenderMode::Styled(style));
-    let mut pixels = vec![0; pot.shape().bytes()];
-    pot.read(index as usize, &mut pixels)?;
-    let picture = Picture {
-        width_px: whole.width_px,
-        height_px: whole.height_px,
-        channels: pot.shape().channels,
-        pixels,
+    })?;
+    let is_alike = |&index: &usize| pots.label(index) == pots.label(0);
+    let other = (1..pots.len()).find(is_alike).unwrap_or(0);
+    let crops = |index, style, seed| -> Result<Crops> {
+        let pot = pots.with_mode(RenderMode::Styled(style));
+        let mut pixels = vec![0; pot.shape().bytes()];
+        pot.read(index, &mut pixels)?;
+        let picture = Picture {
+            width_px: whole.width_px,
+            height_px: whole.height_px,
+            channels: pot.shape().channels,
+            pixels,
+        };
+        let config = CropsConfig {
+            size,
+            len: defaults::CROPS,
+            seed,
+            filter: config.open.filter,
+        };
+        Ok(Crops::new(picture, config)?)
     };
-    let config = CropsConfig {
-        size,
-        len: defaults::CROPS,
-        seed: 2 * index,
-        filter: config.open.filter,
-    };
-    Ok(Crops::new(picture, config)?)
+    Ok([crops(0, GlazeStyle::Porcelain, 0)?, crops(other, GlazeStyle::Iron, 2)?])
 }
 
 fn swapped([a, b]: [Opened; 2], config: &DataConfig) -> [Opened; 2] {

@@ -23,6 +23,9 @@ pub(super) struct Evaluation {
     features_reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     classifier: Option<ClassifierFacts>,
+    /// Of the file with the network's weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights_sha256: Option<String>,
     /// Sets that were drawn for the intervals.
     resamples: usize,
     seed: u64,
@@ -63,6 +66,7 @@ impl Evaluation {
                 held_out: header.held_out,
                 images_seen: header.images_seen,
             }),
+            weights_sha256: space.weights_sha256.clone(),
             resamples,
             seed,
             scores,

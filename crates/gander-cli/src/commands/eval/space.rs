@@ -11,7 +11,7 @@ use gander::features::{
 };
 use gander_tensor::DeviceRef;
 
-use super::{Arguments, cache, images::Reals};
+use super::{Arguments, cache, images::Reals, weights};
 use crate::{failure::refuse, progress, screen::Screen, text};
 
 /// A space, why it was chosen, and what its classifier is.
@@ -19,6 +19,8 @@ pub(super) struct Chosen {
     pub(super) space: Arc<dyn FeatureSpace>,
     pub(super) reason: &'static str,
     pub(super) classifier: Option<ClassifierHeader>,
+    /// The hash of the file that its weights come from.
+    pub(super) weights_sha256: Option<String>,
 }
 
 fn cannot_load(file: &Path) -> String {
@@ -31,6 +33,7 @@ pub(super) fn unused() -> Chosen {
         space: Arc::new(Pixels),
         reason: "no score needs features",
         classifier: None,
+        weights_sha256: None,
     }
 }
 
@@ -50,6 +53,7 @@ impl Spaces<'_> {
             space,
             reason,
             classifier: None,
+            weights_sha256: None,
         };
         let chosen = match &self.arguments.features {
             None if has_labels => self.classifier(None, "the data has labels")?,
@@ -60,12 +64,24 @@ impl Spaces<'_> {
             Some(SpaceChoice::Pixels) => plain(Arc::new(Pixels), "asked for"),
             Some(SpaceChoice::Classifier(file)) => self.classifier(file.as_ref(), "asked for")?,
             Some(SpaceChoice::EffNet(file)) => {
+                let hash = weights::verified(file)?;
                 let network = EffNet::load(file, self.device).with_context(|| cannot_load(file))?;
-                plain(Arc::new(network), "asked for")
+                Chosen {
+                    weights_sha256: Some(hash),
+                    ..plain(Arc::new(network), "asked for")
+                }
             }
             Some(SpaceChoice::Inception(file, resizing)) => {
-                let network = Inception::load(file, *resizing, self.device).with_context(|| cannot_load(file))?;
-                plain(Arc::new(network), "asked for")
+                let file = match file {
+                    Some(file) => file.clone(),
+                    None => weights::inception(self.cache().as_deref(), self.screen)?,
+                };
+                let hash = weights::verified(&file)?;
+                let network = Inception::load(&file, *resizing, self.device).with_context(|| cannot_load(&file))?;
+                Chosen {
+                    weights_sha256: Some(hash),
+                    ..plain(Arc::new(network), "asked for")
+                }
             }
         };
         let name = chosen.space.name();
@@ -93,6 +109,7 @@ impl Spaces<'_> {
             classifier: Some(classifier.header().clone()),
             space: Arc::new(classifier),
             reason,
+            weights_sha256: None,
         })
     }
 
@@ -109,6 +126,11 @@ impl Spaces<'_> {
         ))
     }
 
+    /// Where is kept what can be made or fetched again.
+    fn cache(&self) -> Option<PathBuf> {
+        self.arguments.cache.clone().or_else(cache::folder)
+    }
+
     fn train(&self) -> anyhow::Result<Classifier> {
         const STEPS: f64 = 1000.0;
         let Reals { train, holdout, .. } = self.reals;
@@ -119,8 +141,7 @@ impl Spaces<'_> {
         let bar = progress::bar(self.screen, "classifier", STEPS as u64);
         let mut show = |done: f64| bar.set_position((done * STEPS) as u64);
         let (real, held_out) = (train.as_ref(), holdout.as_deref());
-        let folder = self.arguments.cache.clone().or_else(cache::folder);
-        let classifier = match folder {
+        let classifier = match self.cache() {
             Some(folder) => Classifier::cached(&folder, real, held_out, options, self.device, &mut show),
             None => Classifier::train(real, held_out, options, self.device, &mut show),
         };
