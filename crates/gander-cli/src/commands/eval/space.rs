@@ -64,7 +64,7 @@ impl Spaces<'_> {
             Some(SpaceChoice::Pixels) => plain(Arc::new(Pixels), "asked for"),
             Some(SpaceChoice::Classifier(file)) => self.classifier(file.as_ref(), "asked for")?,
             Some(SpaceChoice::EffNet(file)) => {
-                let hash = weights::verified(file)?;
+                let hash = weights::verified(file).with_context(|| cannot_load(file))?;
                 let network = EffNet::load(file, self.device).with_context(|| cannot_load(file))?;
                 Chosen {
                     weights_sha256: Some(hash),
@@ -76,7 +76,7 @@ impl Spaces<'_> {
                     Some(file) => file.clone(),
                     None => weights::inception(self.cache().as_deref(), self.screen)?,
                 };
-                let hash = weights::verified(&file)?;
+                let hash = weights::verified(&file).with_context(|| cannot_load(&file))?;
                 let network = Inception::load(&file, *resizing, self.device).with_context(|| cannot_load(&file))?;
                 Chosen {
                     weights_sha256: Some(hash),
