@@ -30,7 +30,7 @@ pub struct Config {
     pub width: usize,
     /// Residual blocks of the translator.
     pub blocks: usize,
-    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, which is the paper's.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
     /// Weight of the contrast.
@@ -58,7 +58,7 @@ impl Config {
             images,
             width: 64,
             blocks: 9,
-            patch_px: patches::side_px(images),
+            patch_px: patches::largest_px(),
             contrast_weight: 1.0,
             identity: true,
             mirror: false,

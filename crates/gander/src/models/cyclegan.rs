@@ -26,7 +26,7 @@ pub struct Config {
     /// How the translators double the resolution: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
-    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, which is the paper's.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
     /// Weight of the mean distance between an image and what comes back from the other collection.
@@ -52,7 +52,7 @@ impl Config {
                 9
             },
             upsampling: Upsampling::Repeated,
-            patch_px: patches::side_px(images),
+            patch_px: patches::largest_px(),
             cycle_weight: 10.0,
             identity_weight: 5.0,
             pool: 50,

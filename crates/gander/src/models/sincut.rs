@@ -279,7 +279,7 @@ mod tests {
     use gander_tensor::{GradOptions, Reference, grad};
 
     use super::*;
-    use crate::models::tests::images;
+    use crate::models::{Discriminator, tests::images};
 
     fn translator() -> (DeviceRef, SinCutTranslator) {
         let config = Config {
@@ -289,6 +289,25 @@ mod tests {
         let device = Reference::shared();
         let translator = config.translator(RandomKey::from_seed(1), &device).unwrap();
         (device, translator)
+    }
+
+    /// Those of the authors' code, less a noise strength.
+    #[test]
+    fn weights_are_as_many_as_in_the_paper() {
+        let config = Config::new(images(64, 64, 3, 0));
+        let (device, key) = (gander_tensor::Cpu::shared(), RandomKey::from_seed(1));
+        let conv = |kernel: usize, inputs: usize, outputs: usize| (kernel * kernel * inputs + 1) * outputs;
+        let down = |a, b| conv(3, a, a) + conv(3, a, b) + a * b;
+        let blocks = 6 * 2 * conv(3, 160, 160);
+        let translator = conv(1, 3, 80) + down(80, 160) + blocks + conv(3, 160, 80) + conv(1, 80, 3);
+        assert_eq!(
+            config.translator(key, &device).unwrap().parameters().num_weights(),
+            translator
+        );
+        let downs = down(32, 64) + down(64, 128) + down(128, 256) + down(256, 384);
+        let judge = conv(1, 3, 32) + downs + conv(3, 384, 384) + conv(4, 384, 384) + 384 + 1;
+        let discriminator = config.discriminator(key, &device).unwrap();
+        assert_eq!(Discriminator::parameters(&discriminator).num_weights(), judge);
     }
 
     #[test]
