@@ -7,6 +7,7 @@
 //!
 //! | stage | learns from | may see held-out images |
 //! |---|---|---|
+//! | names of unlabeled images | [`split::TrainingSet`], [`split::Unlabeled`] | never: a [`split::Split`] leaves them out |
 //! | generator, filter, classifiers | [`split::TrainingSet`] | never: their functions take nothing else |
 //! | choice of the mix | answers of classifiers for a third of the held-out images | as answers |
 //! | scores, verdict | answers for the other two thirds | as answers |
@@ -25,6 +26,7 @@ mod folder;
 mod gallery;
 mod generator;
 pub mod measure;
+pub mod naming;
 mod planning;
 mod running;
 mod schedule;
@@ -44,6 +46,7 @@ pub use running::run;
 use self::{
     filter::Counts,
     measure::{Difference, Mix, Scores, Tried},
+    naming::Effort,
 };
 use crate::{error::Result, session::Length};
 
@@ -58,6 +61,8 @@ pub struct Request {
     pub amount: Amount,
     /// Wall time of everything, or thousands of images that each generator learns from.
     pub length: Length,
+    /// Images without labels that may help: a folder, an archive, IDX or NPZ files.
+    pub unlabeled: Option<PathBuf>,
     /// A run whose generator is taken.
     pub run: Option<PathBuf>,
     /// Images of each class that are learned from, as if there were no more.
@@ -132,6 +137,8 @@ pub struct Summary {
     pub num_held_out: usize,
     /// Thousands of images that the generator learned from.
     pub generator_kimg: f64,
+    /// What came of the images without labels; `None` where none were given.
+    pub unlabeled: Option<UnlabeledSummary>,
     /// Identical images with different labels, which were left out.
     pub conflicts: Vec<split::Conflict>,
     /// What was measured.
@@ -142,6 +149,23 @@ pub struct Summary {
     pub seed: u64,
 }
 
+/// What came of the images without labels, in the first draw.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnlabeledSummary {
+    /// Where they are.
+    pub path: PathBuf,
+    /// Images that were left out, since they are held out.
+    pub held_out: usize,
+    /// Images that were asked about: new ones, and not too many.
+    pub asked: usize,
+    /// Images that were taken for one of the classes.
+    pub named: usize,
+    /// What was done for their names.
+    pub effort: Effort,
+    /// The share of the held-out images that the classifiers which named get right; `None` where none are held out.
+    pub right: Option<f64>,
+}
+
 /// What was made of a class.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClassSummary {
@@ -149,6 +173,8 @@ pub struct ClassSummary {
     pub class: String,
     /// Real images that were learned from.
     pub real: usize,
+    /// Images without labels that were taken for this class, and learned from by the generator.
+    pub named: usize,
     /// Images that were wanted.
     pub wanted: usize,
     /// Images that were written.

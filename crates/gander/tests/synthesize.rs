@@ -53,6 +53,7 @@ fn request(data: &Path, out: PathBuf) -> Request {
         out,
         amount: Amount::PerClass(3),
         length: Length::Kimg(0.064),
+        unlabeled: None,
         run: None,
         labeled: None,
         holdout: None,
@@ -128,6 +129,86 @@ fn nothing_that_is_held_out_leaks() {
         );
         assert!(files.contains_key(&file) && line["seed"].is_u64() && line["confidence"].is_f64());
     }
+}
+
+/// Copies images of a folder into one without classes: as they are, mirrored, and at twice the size.
+fn copy_in_disguise(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for (number, (path, _)) in files(from).into_iter().enumerate() {
+        let picture = image::open(from.join(path)).unwrap();
+        let disguises = [
+            picture.clone(),
+            picture.fliph(),
+            picture.resize_exact(32, 32, image::imageops::FilterType::Nearest),
+        ];
+        for (kind, disguise) in disguises.iter().enumerate() {
+            images::write_png(&to.join(format!("leak-{number}-{kind}.png")), disguise).unwrap();
+        }
+    }
+}
+
+/// Whatever stands in the held-out part, in whatever disguise it is given again as unlabeled, the images are the same.
+#[test]
+fn nothing_that_is_held_out_leaks_through_unlabeled_images() {
+    let place = tempfile::tempdir().unwrap();
+    let grown = [7, 8].map(|seed| {
+        let (data, unlabeled) = (
+            place.path().join(format!("{seed}/data")),
+            place.path().join(format!("{seed}/more")),
+        );
+        write_pots(&data.join("train"), 0, [6, 6, 0, 0, 0]);
+        write_pots(&data.join("test"), seed, [4, 4, 0, 0, 0]);
+        // The training images are nothing new, those of another seed are.
+        write_pots(&unlabeled, 0, [6, 6, 0, 0, 0]);
+        write_pots(&unlabeled, 3, [9, 9, 9, 0, 0]);
+        copy_in_disguise(&data.join("test"), &unlabeled);
+        let out = place.path().join(format!("out{seed}"));
+        let request = Request {
+            unlabeled: Some(unlabeled),
+            measuring: Measuring::On,
+            ..request(&data, out.clone())
+        };
+        (grow(request).unwrap(), files(&out))
+    });
+    let [(summary, mut files), (_, mut others)] = grown;
+    let unlabeled = summary.unlabeled.unwrap();
+    assert_eq!((unlabeled.held_out, unlabeled.asked), (24, 27));
+    let named: usize = summary.classes.iter().map(|class| class.named).sum();
+    assert!(unlabeled.named > 0 && unlabeled.named == named, "{unlabeled:?}");
+    for files in [&mut files, &mut others] {
+        files.remove(Path::new(synthesize::REPORT)).unwrap();
+    }
+    assert!(files == others, "{:?}", files.keys());
+    let manifest = String::from_utf8(files[Path::new(synthesize::MANIFEST)].clone()).unwrap();
+    for line in manifest.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let class = &summary.classes[line["label"].as_u64().unwrap() as usize];
+        assert_eq!(line["learned_from"]["labeled"], class.real);
+        assert_eq!(line["learned_from"]["named"], class.named);
+    }
+}
+
+/// The labeled images given once more, without their labels, change nothing.
+#[test]
+fn the_labeled_folder_given_as_unlabeled_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    write_pots(&data, 0, [8, 8, 0, 0, 0]);
+    let [(alone, files), (again, others)] = [None, Some(data.clone())].map(|unlabeled| {
+        let out = place.path().join(format!("out{}", unlabeled.is_some()));
+        let request = Request {
+            unlabeled,
+            ..request(&data, out.clone())
+        };
+        (grow(request).unwrap(), crate::files(&out))
+    });
+    assert_eq!(alone.unlabeled, None);
+    assert_eq!(again.unlabeled.unwrap().asked, 0);
+    let images = |files: BTreeMap<PathBuf, Vec<u8>>| -> Vec<_> {
+        let is_image = |(path, _): &(PathBuf, Vec<u8>)| path.extension().is_some_and(|kind| kind == "png");
+        files.into_iter().filter(is_image).collect()
+    };
+    assert_eq!(images(files), images(others));
 }
 
 #[test]

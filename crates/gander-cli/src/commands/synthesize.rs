@@ -10,7 +10,10 @@ use anyhow::Context;
 use clap::Args;
 use gander::{
     session::Length,
-    synthesize::{self, Amount, Differing, Measured, Measuring, Plan, Progress, Request, Summary, split::MIN_IMAGES},
+    synthesize::{
+        self, Amount, Differing, Measured, Measuring, Plan, Progress, Request, Summary,
+        split::{MIN_IMAGES, Unlabeled},
+    },
 };
 use gander_data::Size;
 use indicatif::ProgressBar;
@@ -33,6 +36,7 @@ Examples:
   gander synthesize parts/ --out more/                   sub-folders are classes; fifteen minutes
   gander synthesize parts/ --out more/ --per-class 200 --minutes 60
   gander synthesize parts/ --out more/ --balance         fill rare classes up
+  gander synthesize parts/ --out more/ --unlabelled all-parts/
   gander synthesize parts/ --out more/ --run runs/00001-parts
   gander synthesize digits/ --out more/ --labeled 50     what if there were 50 of each class?
 
@@ -60,8 +64,11 @@ pub(crate) struct Arguments {
     /// Thousands of images that the generator learns from, instead of a time: the same numbers on every run
     #[arg(long, short, value_parser = values::positive)]
     kimg: Option<f64>,
+    /// Images without labels that may help: classifiers of the labeled ones name those that they are sure of
+    #[arg(long, value_name = "DIR", visible_alias = "unlabeled")]
+    unlabelled: Option<PathBuf>,
     /// Take the generator of a run that held images out
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution", "unlabelled"])]
     run: Option<PathBuf>,
     /// Learn from so many images of each class, as if there were no more; ten draws where there are enough
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MIN_IMAGES as i64..))]
@@ -149,6 +156,7 @@ fn request(arguments: Arguments) -> Request {
         out: arguments.out,
         amount,
         length,
+        unlabeled: arguments.unlabelled,
         run: arguments.run,
         labeled: arguments.labeled.map(|labeled| labeled as usize),
         holdout: arguments.holdout,
@@ -214,13 +222,40 @@ fn tell_plan(plan: &Plan, screen: &Screen) {
             text::plural(split.repeated() as u64, "image")
         ));
     }
+    if let Some(unlabeled) = plan.unlabeled() {
+        tell_unlabeled(unlabeled, screen);
+    }
     screen.say(plan.introduction());
+}
+
+/// What of the images without labels is not used.
+fn tell_unlabeled(unlabeled: &Unlabeled, screen: &Screen) {
+    if unlabeled.held_out() > 0 {
+        screen.warn(format!(
+            "{} without labels are held out: left out, also where they are mirrored",
+            text::plural(unlabeled.held_out() as u64, "image")
+        ));
+    }
 }
 
 fn tell_summary(summary: &Summary, screen: &Screen) {
     if let Some(measured) = &summary.measured {
         for line in table(measured) {
             screen.say(line);
+        }
+    }
+    if let Some(unlabeled) = &summary.unlabeled {
+        let sentence = format!(
+            "{} of {} without labels were taken for one of the classes",
+            text::count(unlabeled.named as u64),
+            text::plural(unlabeled.asked as u64, "image")
+        );
+        match unlabeled.asked {
+            0 => screen.warn(format!(
+                "{} shows nothing new: it changed nothing",
+                unlabeled.path.display()
+            )),
+            _ => screen.say(sentence),
         }
     }
     let written: u64 = summary.classes.iter().map(|class| class.written as u64).sum();

@@ -71,6 +71,62 @@ fn labels_that_disagree_between_duplicates_are_told_and_nothing_else_is_lost() {
 }
 
 #[test]
+fn unlabeled_images_that_cannot_help() {
+    let place = Place::new();
+    class(&place, "parts/a", 0..10);
+    class(&place, "parts/b", 20..30);
+    fs::create_dir(place.path("empty")).unwrap();
+    let said = refuses(&place, &["--unlabelled", "empty"]);
+    assert!(said.contains("empty") && said.contains("no images"), "{said}");
+    refuses(&place, &["--unlabeled", "absent"]);
+    place.misunderstands(&[
+        "synthesize",
+        "parts",
+        "--out",
+        "more",
+        "--unlabelled",
+        "all",
+        "--run",
+        "runs/1",
+    ]);
+    class(&place, "all", 40..42);
+    let said = place.refuses(&["synthesize", "parts", "--out", "all/more", "--unlabelled", "all"]);
+    assert!(said.contains("it lies in the data"), "{said}");
+}
+
+#[test]
+fn unlabeled_images_of_other_sizes_and_channels_are_brought_to_those_of_the_data() {
+    let place = Place::new();
+    class(&place, "parts/a", 0..10);
+    class(&place, "parts/b", 60..70);
+    for (number, (side, grey)) in [(24, 120), (40, 160), (16, 200)].into_iter().enumerate() {
+        let picture = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x + 2 * y) as u8 + grey / 2]));
+        picture.save(place.path(&format!("{number}.png"))).unwrap();
+        place.write(
+            &format!("all/{number}.png"),
+            fs::read(place.path(&format!("{number}.png"))).unwrap(),
+        );
+    }
+    // By the clock one classifier names, not three in three rounds.
+    let short = ["--no-measure", "--minutes", "0.05", "--per-class", "1", "--json"];
+    let more = ["synthesize", "parts", "--out", "more", "--unlabelled", "all"];
+    let output = place.gander(&[more.as_slice(), short.as_slice()].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("3 without labels"), "{said}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["unlabeled"]["asked"], 3);
+
+    let itself = ["synthesize", "parts", "--out", "again", "--unlabeled", "parts"];
+    let output = place.gander(&[itself.as_slice(), short.as_slice()].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("parts shows nothing new"),
+        "{said}"
+    );
+}
+
+#[test]
 fn folders_that_are_in_use() {
     let place = Place::new();
     class(&place, "parts/a", 0..10);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::Result,
     synthesize::{
-        Differing, Gallery, Measured, Summary,
+        Differing, Gallery, Measured, Summary, UnlabeledSummary,
         measure::{Difference, Estimate, Setting},
     },
 };
@@ -72,8 +72,10 @@ fn figures(summary: &Summary) -> String {
         ("turned away as copies", sum(&|class| class.filter.copies)),
         ("time", duration(summary.seconds)),
     ];
-    let cell = |(name, value): &(&str, String)| format!("<div><dd>{value}</dd><dt>{name}</dt></div>");
-    let cells: String = figures.iter().map(cell).collect();
+    let named = ("images without labels learned from", sum(&|class| class.named as u64));
+    let figures = summary.unlabeled.as_ref().map(|_| named).into_iter().chain(figures);
+    let cell = |(name, value): (&str, String)| format!("<div><dd>{value}</dd><dt>{name}</dt></div>");
+    let cells: String = figures.map(cell).collect();
     format!("<dl class=\"figures\">{cells}</dl>\n")
 }
 
@@ -237,6 +239,7 @@ fn classes(summary: &Summary) -> String {
             .iter()
             .find(|scores| scores.setting == Setting::Classical)
     });
+    let of_named = |text: &str| summary.unlabeled.as_ref().map_or_else(String::new, |_| text.to_owned());
     let mut rows = String::new();
     let (mut recalls, mut gains) = (
         classical.map(|scores| scores.recall.iter()),
@@ -259,9 +262,10 @@ fn classes(summary: &Summary) -> String {
                 points(gain)
             )
         });
+        let named = of_named(&format!("<td>{}</td>", grouped(class.named as u64)));
         let _ = writeln!(
             rows,
-            "<tr><td>{}</td><td>{}</td><td>{}{short}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{cells}</tr>",
+            "<tr><td>{}</td><td>{}</td>{named}<td>{}{short}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{cells}</tr>",
             escape(&class.class),
             grouped(class.real as u64),
             grouped(class.written as u64),
@@ -277,12 +281,43 @@ fn classes(summary: &Summary) -> String {
         ""
     };
     format!(
-        "<section><h2>Class by class</h2><div class=\"wide\"><table><thead><tr><th>class</th><th>real</th><th>written</th>\
+        "<section><h2>Class by class</h2><div class=\"wide\"><table><thead><tr><th>class</th><th>real</th>{}<th>written</th>\
          <th>made</th><th>unsure</th><th>copies</th><th>repeats</th>{measured}</tr></thead><tbody>\n{rows}</tbody></table></div>\n\
          <p class=\"note\">Of the images that were made, the classifier gave some less than even odds of being of their \
          class (unsure), some were nearer to a training image than training images of the class are to each other \
-         (copies), some as near as that to one that was kept before (repeats).</p></section>\n"
+         (copies), some as near as that to one that was kept before (repeats).{}</p></section>\n",
+        of_named("<th>taken</th>"),
+        summary.unlabeled.as_ref().map_or_else(String::new, unlabeled)
     )
+}
+
+/// What became of the images without labels, in two sentences.
+fn unlabeled(unlabeled: &UnlabeledSummary) -> String {
+    if unlabeled.asked == 0 {
+        return " The images without labels show nothing new.".into();
+    }
+    let left_out = match unlabeled.held_out {
+        0 => String::new(),
+        held_out => format!(
+            " {} were held-out images or their mirror images, and left out.",
+            grouped(held_out as u64)
+        ),
+    };
+    let right = unlabeled.right.map_or_else(String::new, |right| {
+        format!(" They are right about {:.1} % of the held-out images.", 100.0 * right)
+    });
+    format!(
+        " Of {} images without labels, {} were taken for one of the classes, by {} taught in {}: generator and filter \
+         learned from them too, classifiers without synthetic images did not.{right} Sure means 80 % here.{left_out}",
+        grouped(unlabeled.asked as u64),
+        grouped(unlabeled.named as u64),
+        counted(unlabeled.effort.members, "classifier"),
+        counted(unlabeled.effort.rounds + 1, "round")
+    )
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn sweep(measured: &Measured) -> String {

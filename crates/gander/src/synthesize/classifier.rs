@@ -62,12 +62,15 @@ struct Block {
     shortcut: ConvNorm,
 }
 
+/// The probability of each class for each of some images.
+pub(super) type Probabilities = Vec<Vec<f32>>;
+
 /// What a classifier learns from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lesson<'a> {
     /// Real images.
     pub(super) real: &'a TrainingSet,
-    /// Synthetic ones beside them.
+    /// Synthetic ones beside them, or unlabeled ones under the classes that they were given.
     pub(super) synthetic: Option<Beside<'a>>,
     /// What is done to images.
     pub(super) augmentation: Option<Augmentation>,
@@ -201,13 +204,18 @@ impl ResNet {
         })
     }
 
+    /// Images that one sees which learns from so many real ones.
+    pub(super) fn usual_images(real: usize) -> u64 {
+        (PASSES * real as u64).clamp(*IMAGES.start(), *IMAGES.end())
+    }
+
     /// Trains one, telling the share that is done; the same lesson makes the same network.
     pub(super) fn train(lesson: Lesson<'_>, device: &DeviceRef, progress: &mut Tell<'_>) -> Result<Self> {
         let real = lesson.real.images();
         let (shape, num_classes) = (real.shape(), real.classes().len());
         let network = Self::new(shape, num_classes, lesson.seed, device)?;
-        let images = (PASSES * real.len() as u64).clamp(*IMAGES.start(), *IMAGES.end());
-        let steps = lesson.images.unwrap_or(images) / BATCH as u64;
+        let images = lesson.images.unwrap_or_else(|| Self::usual_images(real.len()));
+        let steps = images / BATCH as u64;
         let mut drawing = Drawing::new(lesson);
         let mut examples = |step: u64| {
             progress(step as f64 / steps as f64)?;
@@ -242,7 +250,7 @@ impl ResNet {
     ///
     /// # Shapes
     /// - `pixels`: bytes of whole images, one after another
-    pub(super) fn probabilities(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn probabilities(&self, pixels: &[u8]) -> Result<Probabilities> {
         let mut all = Vec::new();
         for pixels in pixels.chunks(Self::AT_ONCE * self.shape.bytes()) {
             let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 127.5 - 1.0).collect();

@@ -7,7 +7,6 @@ use super::{
     classifier::ResNet,
     measure::{Estimate, Mix, Outcomes, Setting, Trial, Tried},
     running::{First, Grown, PARTS, Work, ratio_of},
-    schedule::SHARES,
     split::Answers,
     verdict::Deciding,
 };
@@ -43,7 +42,9 @@ impl Work<'_> {
         // Where few images pass the filter, several amounts come to the same.
         let mut amounts: Vec<Vec<usize>> = first.amounts.iter().map(|amount| pool.available(amount)).collect();
         amounts.dedup();
-        let mixes = amounts.iter().flat_map(|amount| SHARES.map(|share| (amount, share)));
+        let mixes = amounts
+            .iter()
+            .flat_map(|amount| first.shares.map(|share| (amount, share)));
         let candidates: Vec<Candidate<'_>> = mixes
             .map(|(amount, share)| Candidate {
                 mix: Mix {

@@ -31,8 +31,20 @@ struct Line<'a> {
     label: usize,
     /// The generator that made it.
     source: &'a str,
+    /// Real images of its class that the generator learned from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned_from: Option<LearnedFrom>,
     #[serde(flatten)]
     kept: &'a Kept,
+}
+
+/// Real images of a class that a generator learned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct LearnedFrom {
+    /// With a label.
+    pub(super) labeled: usize,
+    /// Without one, taken for the class.
+    pub(super) named: usize,
 }
 
 /// Where the images of a set go.
@@ -43,6 +55,8 @@ pub(super) struct Folder<'a> {
     pub(super) inner: Option<String>,
     pub(super) classes: &'a [String],
     pub(super) shape: ImageShape,
+    /// Of each class; empty for a generator from elsewhere.
+    pub(super) learned_from: Vec<LearnedFrom>,
 }
 
 impl Folder<'_> {
@@ -70,6 +84,7 @@ impl Folder<'_> {
                     class: &self.classes[class],
                     label: class,
                     source,
+                    learned_from: self.learned_from.get(class).copied(),
                     kept,
                 };
                 manifest.push(serde_json::to_string(&line).unwrap_or_default());

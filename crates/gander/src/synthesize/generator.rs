@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use gander_data::{Dataset, ImageShape};
 use gander_tensor::{DeviceRef, RandomKey};
 
-use super::{Tell, split::TrainingSet};
+use super::{Tell, naming::Named, split::TrainingSet};
 use crate::{
     error::Result,
     models::{ImageSpec, ModelConfig},
-    session::Length,
+    session::{ENOUGH_OF_A_CLASS, Length},
     shipped::{GeneratorHeader, ShippedGenerator},
     train::{
         Budget, RunConfig, TrainState, Trainer,
@@ -25,15 +25,56 @@ use crate::{
 /// The family: classes share all of its networks but one vector each.
 const FAMILY: &str = "dcgan";
 
+/// The settings for many images; the same family.
+const PRESET: &str = "quick";
+
 /// Not tuned: the rate is between those that `docs/decisions/0001-what-minutes-train.md` has for batches of 16 and 32.
 const BATCH: usize = 32;
 const LEARNING_RATE: Ramp = Ramp::new(4e-4, 1e-4);
+
+/// Images of each class, in the mean, from which a generator may learn the classes from the start.
+///
+/// With 500 images it made one image of a class, or none that was of its class; with thousands it does not.
+const MANY: usize = ENOUGH_OF_A_CLASS as usize;
+
+/// Images below which the discriminator is shown changed ones as far as it overfits, as in `gander train`.
+const CHANGED_BELOW: usize = 5000;
+
+/// How many images there are to learn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recipe {
+    /// Some dozens or hundreds: first without their classes, then with them, all of them changed.
+    Few,
+    /// Hundreds or thousands of each class, most of them named: the batches and rates of the quick preset.
+    Many {
+        /// Whether they are changed as far as the discriminator overfits.
+        is_changed: bool,
+    },
+}
+
+impl Recipe {
+    /// For images some of which were named.
+    pub(super) fn for_named(images: &TrainingSet, named: &Named) -> Self {
+        let of_classes = images.counts();
+        let classes = of_classes.iter().filter(|&&count| count > 0).count();
+        let total: usize = of_classes.iter().sum();
+        if named.count() > 0 && total >= MANY * classes {
+            Self::Many {
+                is_changed: total < CHANGED_BELOW,
+            }
+        } else {
+            Self::Few
+        }
+    }
+}
 
 /// How a generator is trained.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Training<'a> {
     /// Name of the data, for the generator's file.
     pub(super) dataset: &'a str,
+    /// What it is trained like.
+    pub(super) recipe: Recipe,
     /// How long.
     pub(super) length: Length,
     /// Seed of everything random.
@@ -61,15 +102,31 @@ impl Observer for Share<'_, '_> {
 }
 
 impl Training<'_> {
-    /// Trains on the images: first without their classes, then with them.
+    /// Trains on the images, with their classes from the start where there are many.
+    pub(super) fn run(self, images: &TrainingSet, tell: &mut Tell<'_>) -> Result<ShippedGenerator> {
+        let Recipe::Many { is_changed } = self.recipe else {
+            return self.run_in_two_stages(images, tell);
+        };
+        let settings = many(images.images().shape(), self.length, is_changed, self.device)?;
+        let share = Share {
+            tell,
+            begin: 0.0,
+            end: 1.0,
+        };
+        let num_classes = images.images().classes().len();
+        let trainer = self.stage(images, &settings, (self.length, num_classes), |_| Ok(()), share)?;
+        self.finish(images, &trainer, trainer.state.progress.images_seen)
+    }
+
+    /// Trains first without the classes, then with them.
     ///
     /// A generator that is told the classes of few images from the start makes one image of each, whatever its latents
     /// (Shahbazi et al. 2022, <https://arxiv.org/abs/2201.06578>): so it was with 50 a class and a class vector beside the
     /// latents. One that first learned all classes as one kind has found what differs within them.
-    pub(super) fn run(self, images: &TrainingSet, tell: &mut Tell<'_>) -> Result<ShippedGenerator> {
+    fn run_in_two_stages(self, images: &TrainingSet, tell: &mut Tell<'_>) -> Result<ShippedGenerator> {
         let data = images.images();
         let first = part_of(self.length, TOGETHER);
-        let settings = &settings(data.shape(), first, self.device)?;
+        let settings = &few(data.shape(), first, self.device)?;
         let plain = self.stage(
             images,
             settings,
@@ -89,11 +146,18 @@ impl Training<'_> {
             end: 1.0,
         };
         let trainer = self.stage(images, settings, (second, data.classes().len()), begin, share)?;
+        let seen = plain.state.progress.images_seen + trainer.state.progress.images_seen;
+        self.finish(images, &trainer, seen)
+    }
+
+    /// What a trainer made, with what it says of itself.
+    fn finish(self, images: &TrainingSet, trainer: &Trainer, images_seen: u64) -> Result<ShippedGenerator> {
+        let data = images.images();
         let header = GeneratorHeader {
             model: trainer.config.model.clone(),
             classes: data.classes().to_vec(),
             class_counts: images.of_class().iter().map(|indices| indices.len() as u64).collect(),
-            images_seen: plain.state.progress.images_seen + trainer.state.progress.images_seen,
+            images_seen,
             dataset: self.dataset.to_owned(),
         };
         let generator = header.model.generator(RandomKey::from_seed(self.seed), self.device)?;
@@ -160,15 +224,38 @@ fn begin_from(state: &TrainState, before: &TrainState) -> Result<()> {
 
 /// What few images need: each change of `DiffAugment` at every image, or the discriminator soon knows all of them by
 /// heart (Zhao et al. 2020, <https://arxiv.org/abs/2006.10738>).
-fn settings(shape: ImageShape, length: Length, device: &DeviceRef) -> Result<Choice> {
+fn few(shape: ImageShape, length: Length, device: &DeviceRef) -> Result<Choice> {
     // The width is chosen for networks without classes, so that those of both stages fit into each other.
-    let images = ImageSpec {
+    let choice = defaults::choose(Some(FAMILY), None, plainly(shape))?;
+    let mut choice = fit(choice, length, device)?;
+    let training = &mut choice.training;
+    training.batch = BATCH;
+    training.learning_rate = LEARNING_RATE;
+    training.augment_p = Probability::constant(1.0);
+    Ok(choice)
+}
+
+/// What thousands of images need: many steps in small batches, and a rate that falls to almost nothing.
+fn many(shape: ImageShape, length: Length, is_changed: bool, device: &DeviceRef) -> Result<Choice> {
+    let choice = defaults::choose(None, Some(PRESET), plainly(shape))?;
+    let mut choice = fit(choice, length, device)?;
+    if is_changed {
+        choice.training.augment_p = Probability::ADAPTIVE;
+    }
+    Ok(choice)
+}
+
+fn plainly(shape: ImageShape) -> ImageSpec {
+    ImageSpec {
         height_px: shape.height_px,
         width_px: shape.width_px,
         channels: shape.channels,
         num_classes: 0,
-    };
-    let mut choice = defaults::choose(Some(FAMILY), None, images)?;
+    }
+}
+
+/// Makes networks and average fit the length.
+fn fit(mut choice: Choice, length: Length, device: &DeviceRef) -> Result<Choice> {
     match length {
         Length::Minutes(minutes) => {
             fitting::fit(&mut choice, minutes, device)?;
@@ -179,10 +266,6 @@ fn settings(shape: ImageShape, length: Length, device: &DeviceRef) -> Result<Cho
             fitting::fit_average(&mut choice.training, kimg);
         }
     }
-    let training = &mut choice.training;
-    training.burn_in_kimg = training.total_kimg;
-    training.batch = BATCH;
-    training.learning_rate = LEARNING_RATE;
-    training.augment_p = Probability::constant(1.0);
+    choice.training.burn_in_kimg = choice.training.total_kimg;
     Ok(choice)
 }

@@ -5,12 +5,12 @@ use std::{
     time::Instant,
 };
 
-use gander_data::{Dataset, Labels, OpenOptions, Opened, Skipped};
+use gander_data::{Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Size, Skipped};
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision, RandomKey};
 
 use super::{
     Amount, Differing, Measuring, Request, folder,
-    split::{Part, Split, SplitOptions, TrainingSet},
+    split::{Part, Split, SplitOptions, TrainingSet, Unlabeled},
 };
 use crate::{
     error::{Error, Result},
@@ -34,6 +34,8 @@ pub struct Plan {
     pub(super) split: Split,
     /// The labeled images of each draw.
     pub(super) draws: Vec<TrainingSet>,
+    /// Images without labels.
+    pub(super) unlabeled: Option<Unlabeled>,
     pub(super) differing: Differing,
     pub(super) trials: usize,
     pub(super) dataset: String,
@@ -60,13 +62,22 @@ impl Plan {
             (_, Differing::Draws) => format!("{held_out} held out, {} draws", self.trials),
             (_, Differing::Seeds) => format!("{held_out} held out, {} seeds", self.trials),
         };
+        let unlabeled = self
+            .unlabeled
+            .as_ref()
+            .map_or_else(String::new, |unlabeled| format!(", {} without labels", unlabeled.len()));
         format!(
-            "growing {}: {} images of {} in {} classes, {trials}",
+            "growing {}: {} images of {} in {} classes{unlabeled}, {trials}",
             self.dataset,
             real.len(),
             real.shape(),
             real.classes().len()
         )
+    }
+
+    /// The images without labels, where some were given.
+    pub fn unlabeled(&self) -> Option<&Unlabeled> {
+        self.unlabeled.as_ref()
     }
 
     /// The parted images.
@@ -82,7 +93,9 @@ impl Plan {
 /// [`Error::UnfitRun`].
 pub fn plan(request: Request) -> Result<Plan> {
     let started = Instant::now();
-    folder::check(&request.out, &request.data)?;
+    for data in std::iter::once(&request.data).chain(&request.unlabeled) {
+        folder::check(&request.out, data)?;
+    }
     let precision = if Isa::detect().has_bf16() {
         Precision::Bf16
     } else {
@@ -108,7 +121,7 @@ pub fn plan(request: Request) -> Result<Plan> {
     let Opened {
         train,
         holdout,
-        skipped,
+        mut skipped,
         ..
     } = gander_data::open(std::slice::from_ref(&request.data), &options)?;
     let is_measured = request.measuring == Measuring::On;
@@ -127,6 +140,14 @@ pub fn plan(request: Request) -> Result<Plan> {
             seed: request.seed,
         },
     )?;
+    let unlabeled = match &request.unlabeled {
+        Some(path) => {
+            let opened = open_alike(path, train.shape(), &options)?;
+            skipped.extend(opened.skipped);
+            Some(split.unlabeled(opened.train.as_ref())?)
+        }
+        None => None,
+    };
     let (differing, draws) = draws(&split, &request)?;
     if request.amount == Amount::Balance {
         check_balance(&draws[0])?;
@@ -141,6 +162,7 @@ pub fn plan(request: Request) -> Result<Plan> {
             SEEDS
         },
         draws,
+        unlabeled,
         differing,
         dataset: name.split('.').next().unwrap_or("data").to_owned(),
         given: taken.map(|taken| (taken.generator, taken.name)),
@@ -149,6 +171,27 @@ pub fn plan(request: Request) -> Result<Plan> {
         started,
         request,
     })
+}
+
+/// Opens images without regard to labels and brings them to the shape of others.
+fn open_alike(path: &Path, shape: ImageShape, options: &OpenOptions) -> Result<Opened> {
+    let options = OpenOptions {
+        size: Some(Size {
+            width_px: shape.width_px,
+            height_px: shape.height_px,
+        }),
+        channels: match shape.channels {
+            1 => Some(Channels::Grey),
+            3 => Some(Channels::Rgb),
+            4 => Some(Channels::Rgba),
+            _ => None,
+        },
+        labels: Labels::Ignore,
+        holdout: None,
+        min_images: 1,
+        ..options.clone()
+    };
+    Ok(gander_data::open(std::slice::from_ref(&path.to_owned()), &options)?)
 }
 
 /// Ten draws of the labeled images where there are enough to draw from, else all of them once.

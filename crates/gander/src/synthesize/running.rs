@@ -8,17 +8,18 @@ use std::{
 use gander_data::Dataset;
 
 use super::{
-    Amount, ClassSummary, Differing, Measured, Measuring, Plan, Progress, Summary,
+    Amount, ClassSummary, Differing, Measured, Measuring, Plan, Progress, Summary, UnlabeledSummary,
     classical::Augmentation,
     classifier::{Order, ResNet, Synthetic},
     copies::Copies,
-    filter::{Filter, Pool},
-    folder::{self, Folder, MANIFEST, REPORT},
+    filter::{self, Filter, Pool},
+    folder::{self, Folder, LearnedFrom, MANIFEST, REPORT},
     gallery::Gallery,
-    generator::Training,
+    generator::{Recipe, Training},
     measure::{Setting, Trial},
-    schedule::{self, Costs, SHARES, Schedule},
-    split::{Answers, Part},
+    naming::{Committee, Effort, Named, Naming},
+    schedule::{self, Costs, Mixes, Schedule},
+    split::{Answers, Part, TrainingSet, Unlabeled},
     verdict::{self, Deciding},
 };
 use crate::{
@@ -36,14 +37,36 @@ pub(super) struct Grown {
     pub(super) pool: Pool,
 }
 
-/// A classifier that filters, with what it says of the held-out images.
+/// The classifiers that filter, and what they named.
 struct Judge {
-    classifier: ResNet,
+    committee: Committee,
     augmentation: Augmentation,
+    /// What the one that learned from labeled images alone says of the held-out ones.
     answers: [Answers; 2],
+    named: Option<(Named, Effort)>,
+    /// The share of the held-out images for measuring that the committee gets right.
+    right: Option<f64>,
+    /// What the generator learns from: the labeled images, and those that were named.
+    images: TrainingSet,
+    /// Seconds of the classifier that learned from labeled images, and of naming.
+    seconds: [f64; 2],
 }
 
 impl Judge {
+    fn recipe(&self) -> Recipe {
+        match &self.named {
+            Some((named, _)) => Recipe::for_named(&self.images, named),
+            None => Recipe::Few,
+        }
+    }
+
+    fn min_confidence(&self) -> f32 {
+        match &self.named {
+            Some((named, _)) if named.count() > 0 => filter::MIN_CONFIDENCE_AFTER_NAMING,
+            _ => filter::MIN_CONFIDENCE,
+        }
+    }
+
     fn grown(self, pool: Pool) -> Grown {
         Grown {
             augmentation: self.augmentation,
@@ -58,9 +81,15 @@ pub(super) struct First {
     generator: ShippedGenerator,
     source: String,
     copies: Copies,
+    /// What the generator learned from, and what of it was named.
+    images: TrainingSet,
+    named: Option<(Named, Effort)>,
+    right: Option<f64>,
     pub(super) schedule: Schedule,
     /// Synthetic images of each class that are tried.
     pub(super) amounts: Vec<Vec<usize>>,
+    /// Shares of what is shown that are synthetic, that are tried.
+    pub(super) shares: [f64; 2],
 }
 
 /// The parts of the held-out images, in the order of answers.
@@ -111,30 +140,39 @@ impl Work<'_> {
 
     /// Draw by draw a classifier, a generator, and the images that the one lets through of the other.
     fn grow(&mut self, given: Option<(ShippedGenerator, String)>) -> Result<(Vec<Grown>, First)> {
-        let (plan, begun) = (self.plan, Instant::now());
+        let plan = self.plan;
         let judge = self.judge(0)?;
-        let amounts = schedule::amounts(plan.request.amount, plan.request.measuring, &plan.draws[0].counts());
+        let mixes = Mixes::of(judge.named.as_ref().map_or(0, |(named, _)| named.count()));
+        let amounts = schedule::amounts(
+            plan.request.amount,
+            plan.request.measuring,
+            mixes,
+            &plan.draws[0].counts(),
+        );
         let schedule = Schedule::new(
             &plan.request,
             Costs {
                 trials: plan.trials,
                 is_drawn: plan.differing == Differing::Draws,
                 is_given: given.is_some(),
-                mixes: amounts.len() * SHARES.len(),
-                classifier_seconds: begun.elapsed().as_secs_f64(),
+                mixes: amounts.len() * mixes.shares.len(),
+                classifier_seconds: judge.seconds[0],
+                naming_seconds: judge.seconds[1],
                 elapsed_seconds: plan.started.elapsed().as_secs_f64(),
             },
         );
         let (generator, source) = match given {
             Some(given) => given,
-            None => (self.train(0, schedule.length)?, shipped::FILE_NAME.to_owned()),
+            None => (self.train(0, &judge, schedule.length)?, shipped::FILE_NAME.to_owned()),
         };
-        let copies = Copies::new(&plan.draws[0])?;
+        let copies = Copies::new(&judge.images)?;
         let pool = self.pool(0, &judge, (&generator, &copies), &amounts)?;
+        let (images, named, right) = (judge.images.clone(), judge.named.clone(), judge.right);
         let mut all = vec![judge.grown(pool)];
         for at in 1..plan.draws.len().min(schedule.trials) {
-            let (judge, generator) = (self.judge(at)?, self.train(at, schedule.length)?);
-            let copies = Copies::new(&plan.draws[at])?;
+            let judge = self.judge(at)?;
+            let generator = self.train(at, &judge, schedule.length)?;
+            let copies = Copies::new(&judge.images)?;
             let pool = self.pool(at, &judge, (&generator, &copies), &amounts)?;
             all.push(judge.grown(pool));
         }
@@ -142,15 +180,20 @@ impl Work<'_> {
             generator,
             source,
             copies,
+            images,
+            named,
+            right,
             schedule,
             amounts,
+            shares: mixes.shares,
         };
         Ok((all, first))
     }
 
-    /// The classifier that filters the images of a draw, which is that of [`Setting::Classical`] too.
+    /// The classifiers that filter the images of a draw: that of [`Setting::Classical`], or where there are unlabeled
+    /// images those that learned from these too.
     fn judge(&mut self, at: usize) -> Result<Judge> {
-        let (plan, real) = (self.plan, &self.plan.draws[at]);
+        let (plan, real, begun) = (self.plan, &self.plan.draws[at], Instant::now());
         let augmentation = Augmentation::for_images(real)?;
         let trial = Trial {
             real,
@@ -169,24 +212,54 @@ impl Work<'_> {
             held_out.ask(PARTS[0], &classifier)?,
             held_out.ask(PARTS[1], &classifier)?,
         ];
-        Ok(Judge {
-            classifier,
+        let mut judge = Judge {
+            committee: Committee(Vec::new()),
             augmentation,
             answers,
-        })
+            named: None,
+            right: None,
+            images: real.clone(),
+            seconds: [begun.elapsed().as_secs_f64(), 0.0],
+        };
+        match &plan.unlabeled {
+            Some(unlabeled) => self.name(at, unlabeled, classifier, &mut judge)?,
+            None => judge.committee.0.push(classifier),
+        }
+        Ok(judge)
     }
 
-    fn train(&mut self, at: usize, length: Length) -> Result<ShippedGenerator> {
+    /// Gives unlabeled images the classes that classifiers see in them.
+    fn name(&mut self, at: usize, unlabeled: &Unlabeled, first: ResNet, judge: &mut Judge) -> Result<()> {
+        let (plan, real, begun) = (self.plan, &self.plan.draws[at], Instant::now());
+        let effort = schedule::effort(plan.request.length, judge.seconds[0], plan.draws.len());
+        let naming = Naming {
+            labeled: real,
+            unlabeled,
+            augmentation: judge.augmentation,
+            effort,
+            seed: self.seed(at),
+            images: plan.request.classifier_images,
+            device: &plan.device,
+        };
+        let (committee, named) = self.piece(self.of_draw("naming", at), |tell| naming.run(first, tell))?;
+        judge.images = real.joined(unlabeled, &named.of_class)?;
+        judge.right = plan.split.held_out().right(PARTS[1], &committee)?;
+        judge.committee = committee;
+        judge.named = Some((named, effort));
+        judge.seconds[1] = begun.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn train(&mut self, at: usize, judge: &Judge, length: Length) -> Result<ShippedGenerator> {
         let plan = self.plan;
         let training = Training {
             dataset: &plan.dataset,
+            recipe: judge.recipe(),
             length,
             seed: self.seed(at),
             device: &plan.device,
         };
-        self.piece(self.of_draw("generator", at), |tell| {
-            training.run(&plan.draws[at], tell)
-        })
+        self.piece(self.of_draw("generator", at), |tell| training.run(&judge.images, tell))
     }
 
     /// As many images of each class as the largest of the amounts, as far as they pass.
@@ -201,8 +274,9 @@ impl Work<'_> {
         let most = |class: usize| amounts.iter().map(|amount| amount[class]).max().unwrap_or(0);
         let wanted: Vec<usize> = (0..real.of_class().len()).map(most).collect();
         let filter = Filter {
-            classifier: &judge.classifier,
+            classifier: &judge.committee,
             copies,
+            min_confidence: judge.min_confidence(),
             shape: real.images().shape(),
         };
         self.piece(self.of_draw("images", at), |tell| filter.fill(generator, &wanted, tell))
@@ -247,11 +321,21 @@ impl Work<'_> {
             _ => first.amounts[0].clone(),
         };
         let images = real.images();
+        let named = |class: usize| first.named.as_ref().map_or(0, |(named, _)| named.of_class[class].len());
+        let learned_from = |class: usize| LearnedFrom {
+            labeled: counts[class],
+            named: named(class),
+        };
+        let learned_from: Vec<LearnedFrom> = match request.run {
+            Some(_) => Vec::new(),
+            None => (0..counts.len()).map(learned_from).collect(),
+        };
         let folder = Folder {
             path: &request.out,
             inner: folder::inner(&request.data),
             classes: images.classes(),
             shape: images.shape(),
+            learned_from,
         };
         folder::make(&request.out)?;
         let written = self.piece("writing".into(), |_| folder.write(pool, &wanted, &first.source))?;
@@ -261,6 +345,7 @@ impl Work<'_> {
         let class = |class: usize| ClassSummary {
             class: images.classes()[class].clone(),
             real: counts[class],
+            named: named(class),
             wanted: wanted[class],
             written: written[class],
             filter: pool.counts[class],
@@ -287,13 +372,27 @@ impl Work<'_> {
             num_training: images.len(),
             num_held_out: PARTS.iter().map(|&part| plan.split.held_out().len(part)).sum(),
             generator_kimg: first.generator.header.images_seen as f64 / 1000.0,
+            unlabeled: self.unlabeled_summary(first),
             conflicts: plan.split.conflicts().to_vec(),
             measured,
             seconds: plan.started.elapsed().as_secs_f64(),
             seed: request.seed,
         };
-        report::write_synthesis(&summary, &Gallery::new(real, pool, &first.copies)?)?;
+        report::write_synthesis(&summary, &Gallery::new(&first.images, pool, &first.copies)?)?;
         Ok(summary)
+    }
+
+    fn unlabeled_summary(&self, first: &First) -> Option<UnlabeledSummary> {
+        let unlabeled = self.plan.unlabeled.as_ref()?;
+        let (named, effort) = first.named.as_ref()?;
+        Some(UnlabeledSummary {
+            path: self.plan.request.unlabeled.clone()?,
+            held_out: unlabeled.held_out(),
+            asked: named.asked,
+            named: named.count(),
+            effort: *effort,
+            right: first.right,
+        })
     }
 
     fn verdict(&self, measured: Option<&Measured>) -> (Option<bool>, String) {

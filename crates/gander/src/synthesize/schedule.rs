@@ -1,12 +1,34 @@
 //! How much is measured in the time at hand.
 
-use super::{Amount, Measuring, Request};
+use super::{Amount, Measuring, Request, naming::Effort};
 use crate::session::Length;
 
-/// Different synthetic images for each real one, that are tried.
-const RATIOS: [usize; 2] = [1, 4];
-/// Shares of what is shown that are synthetic, that are tried.
-pub(super) const SHARES: [f64; 2] = [0.25, 0.5];
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mixes {
+    /// Different synthetic images for each real one.
+    ratios: [usize; 2],
+    /// Shares of what is shown that are synthetic.
+    pub(super) shares: [f64; 2],
+}
+
+impl Mixes {
+    const LABELED: Self = Self {
+        ratios: [1, 4],
+        shares: [0.25, 0.5],
+    };
+    /// A generator that learned from thousands of images knows more than the labeled ones say.
+    const UNLABELED: Self = Self {
+        ratios: [4, 16],
+        shares: [0.25, 0.5],
+    };
+
+    /// For a generator that learned from so many unlabeled images.
+    pub(super) fn of(named: usize) -> Self {
+        if named > 0 { Self::UNLABELED } else { Self::LABELED }
+    }
+}
+
 /// Synthetic images that are made of the user's own accord, at most.
 const POOL: usize = 20_000;
 /// Trials that the mix is chosen by, at most.
@@ -17,6 +39,9 @@ const MIN_TRIALS: usize = 3;
 /// Share of the time that measuring may take beside training a generator, or without.
 const MEASURING: f64 = 0.55;
 const MEASURING_ALONE: f64 = 0.9;
+/// The same where unlabeled images are named, and what that may take.
+const MEASURING_BESIDE_NAMING: f64 = 0.4;
+const NAMING: f64 = 0.2;
 /// What is left for filtering and writing.
 const REST: f64 = 0.05;
 
@@ -44,8 +69,23 @@ pub(super) struct Costs {
     pub(super) mixes: usize,
     /// Seconds of one classifier.
     pub(super) classifier_seconds: f64,
+    /// Seconds of naming unlabeled images, for each generator.
+    pub(super) naming_seconds: f64,
     /// Seconds since it all began.
     pub(super) elapsed_seconds: f64,
+}
+
+/// As much as fits for naming unlabeled images of each of so many draws, by the seconds of one classifier.
+pub(super) fn effort(length: Length, classifier_seconds: f64, draws: usize) -> Effort {
+    let Length::Minutes(minutes) = length else {
+        return Effort::ALL[0];
+    };
+    let seconds = NAMING * minutes * 60.0 / draws.max(1) as f64;
+    let fits = |effort: &Effort| effort.classifiers() * classifier_seconds <= seconds;
+    Effort::ALL
+        .into_iter()
+        .find(fits)
+        .unwrap_or(Effort::ALL[Effort::ALL.len() - 1])
 }
 
 impl Schedule {
@@ -60,7 +100,11 @@ impl Schedule {
             };
         };
         let seconds = minutes * 60.0;
-        let share = if costs.is_given { MEASURING_ALONE } else { MEASURING };
+        let share = match (costs.is_given, &request.unlabeled) {
+            (true, _) => MEASURING_ALONE,
+            (false, Some(_)) => MEASURING_BESIDE_NAMING,
+            (false, None) => MEASURING,
+        };
         let affordable = (share * seconds / costs.classifier_seconds.max(1e-3)) as usize;
         let classifiers = |(trials, choosers): (usize, usize)| 4 * trials + costs.mixes * choosers;
         let wishes = (MIN_TRIALS..=costs.trials.max(MIN_TRIALS))
@@ -72,8 +116,9 @@ impl Schedule {
             .find(|&wish| classifiers(wish) <= affordable);
         let (trials, choosers) = found.unwrap_or((0, 0));
         let measuring = classifiers((trials, choosers)) as f64 * costs.classifier_seconds;
-        let left = seconds * (1.0 - REST) - costs.elapsed_seconds - measuring;
         let generators = if costs.is_drawn { trials.max(1) } else { 1 };
+        let naming = (generators - 1) as f64 * costs.naming_seconds;
+        let left = seconds * (1.0 - REST) - costs.elapsed_seconds - naming - measuring;
         let least = 0.1 * seconds / generators as f64;
         Self {
             trials,
@@ -84,7 +129,7 @@ impl Schedule {
 }
 
 /// How many synthetic images of each class are tried, for these real ones.
-pub(super) fn amounts(amount: Amount, measuring: Measuring, real: &[usize]) -> Vec<Vec<usize>> {
+pub(super) fn amounts(amount: Amount, measuring: Measuring, mixes: Mixes, real: &[usize]) -> Vec<Vec<usize>> {
     let of_each = |wanted: &dyn Fn(usize) -> usize| -> Vec<usize> {
         let wanted = |&count: &usize| if count == 0 { 0 } else { wanted(count) };
         real.iter().map(wanted).collect()
@@ -96,9 +141,9 @@ pub(super) fn amounts(amount: Amount, measuring: Measuring, real: &[usize]) -> V
         (Amount::Balance, _) => vec![of_each(&|count| most - count)],
         (Amount::ForEachReal, measuring) => {
             let ratios = if measuring == Measuring::On {
-                &RATIOS[..]
+                &mixes.ratios[..]
             } else {
-                &RATIOS[..1]
+                &mixes.ratios[..1]
             };
             let mut all: Vec<Vec<usize>> = ratios
                 .iter()
@@ -125,6 +170,7 @@ mod tests {
             out: PathBuf::from("out"),
             amount: Amount::ForEachReal,
             length,
+            unlabeled: None,
             run: None,
             labeled: None,
             holdout: None,
@@ -143,6 +189,7 @@ mod tests {
             is_given: false,
             mixes: 4,
             classifier_seconds,
+            naming_seconds: 0.0,
             elapsed_seconds: classifier_seconds,
         };
         Schedule::new(&request(Length::Minutes(minutes)), costs)
@@ -160,6 +207,15 @@ mod tests {
     }
 
     #[test]
+    fn names_take_their_share_of_the_time() {
+        let of = |minutes, draws| effort(Length::Minutes(minutes), 10.0, draws);
+        assert_eq!(of(30.0, 1), Effort::ALL[0]);
+        assert_eq!(of(30.0, 10), Effort::ALL[3]);
+        assert_eq!(of(1.0, 10), Effort::ALL[4], "the least is done whatever it takes");
+        assert_eq!(effort(Length::Kimg(1.0), 1e9, 10), Effort::ALL[0]);
+    }
+
+    #[test]
     fn a_length_in_images_measures_everything() {
         let costs = Costs {
             trials: 10,
@@ -167,6 +223,7 @@ mod tests {
             is_given: false,
             mixes: 4,
             classifier_seconds: 1e9,
+            naming_seconds: 1e9,
             elapsed_seconds: 0.0,
         };
         let schedule = Schedule::new(&request(Length::Kimg(3.0)), costs);
@@ -177,12 +234,14 @@ mod tests {
     #[test]
     fn amounts_follow_the_real_images() {
         let real = [50, 10, 0];
-        let of = |amount, measuring| amounts(amount, measuring, &real);
+        let of = |amount, measuring| amounts(amount, measuring, Mixes::LABELED, &real);
         assert_eq!(of(Amount::ForEachReal, Measuring::On), [[50, 10, 0], [200, 40, 0]]);
         assert_eq!(of(Amount::ForEachReal, Measuring::Off), [[50, 10, 0]]);
         assert_eq!(of(Amount::Balance, Measuring::On), [[0, 40, 0]]);
         assert_eq!(of(Amount::PerClass(7), Measuring::On), [[7, 7, 0]]);
-        let many = amounts(Amount::ForEachReal, Measuring::On, &[40_000, 40_000]);
+        let more = amounts(Amount::ForEachReal, Measuring::On, Mixes::UNLABELED, &real);
+        assert_eq!(more, [[200, 40, 0], [800, 160, 0]]);
+        let many = amounts(Amount::ForEachReal, Measuring::On, Mixes::LABELED, &[40_000, 40_000]);
         assert_eq!(many, [[10_000, 10_000]]);
     }
 }

@@ -1,7 +1,10 @@
 //! Who may see which image: a part to learn from, and a part that only measures.
 //!
 //! Everything that learns takes a [`TrainingSet`], which nothing but a [`Split`] makes. The held-out images have no way out
-//! of [`HeldOut`] except the answers that a finished classifier gave for them.
+//! of [`HeldOut`] except the answers that a finished classifier gave for them. [`Unlabeled`] images, which only a [`Split`]
+//! makes either, join a training set under the classes that classifiers gave them.
+
+mod unlabeled;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +15,11 @@ use gander_data::{Dataset, ImageShape, InMemory};
 use gander_tensor::RandomKey;
 use serde::Serialize;
 
-use super::classifier::ResNet;
+pub use self::unlabeled::Unlabeled;
+use super::{
+    classifier::{Probabilities, ResNet},
+    naming::Committee,
+};
 use crate::{
     error::{Error, Result},
     metrics::resampling::choose,
@@ -332,6 +339,18 @@ impl HeldOut {
 
     /// What a classifier says of a part; all that is ever learned of these images.
     pub(super) fn ask(&self, part: Part, classifier: &ResNet) -> Result<Answers> {
+        self.answers(part, &|pixels| classifier.probabilities(pixels))
+    }
+
+    /// The share of a part whose class several classifiers see in the mean; `None` of no image.
+    pub(super) fn right(&self, part: Part, committee: &Committee) -> Result<Option<f64>> {
+        let answers = self.answers(part, &|pixels| committee.probabilities(pixels))?;
+        let pairs = || answers.labels.iter().zip(&answers.seen);
+        let right = pairs().filter(|(label, seen)| label == seen).count();
+        Ok((!answers.labels.is_empty()).then(|| right as f64 / answers.labels.len() as f64))
+    }
+
+    fn answers(&self, part: Part, probabilities: &dyn Fn(&[u8]) -> Result<Probabilities>) -> Result<Answers> {
         let mut answers = Answers::default();
         let indices: Vec<usize> = self.indices(part).collect();
         for indices in indices.chunks(ResNet::AT_ONCE) {
@@ -340,7 +359,7 @@ impl HeldOut {
                 .iter()
                 .map(|index| &self.pixels[index * bytes..(index + 1) * bytes])
                 .collect();
-            for (row, &index) in classifier.probabilities(&pixels.concat())?.iter().zip(indices) {
+            for (row, &index) in probabilities(&pixels.concat())?.iter().zip(indices) {
                 let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
                 let (seen, &confidence) = best.unwrap_or((0, &0.0));
                 answers.labels.push(self.labels[index]);
