@@ -1,6 +1,7 @@
 //! Crops of one picture, as many as one likes: what a translator from one picture to another learns from.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -28,13 +29,14 @@ pub struct CropsConfig {
 /// How far a picture is zoomed out at most before a crop is taken, along each axis by itself.
 ///
 /// # Source
-/// Park et al. 2020, section 4.5 and its code: a factor between 1/3 and 1, <https://arxiv.org/abs/2007.15651>.
+/// The code of Park et al. 2020: a factor between 1/3 and 1, `data/singleimage_dataset.py` of
+/// <https://github.com/taesungp/contrastive-unpaired-translation>.
 const FARTHEST: f64 = 3.0;
 
 /// Crops of a picture at random places, each zoomed out by a random factor.
 #[derive(Clone, Debug)]
 pub struct Crops {
-    picture: Picture,
+    picture: Arc<Picture>,
     config: CropsConfig,
 }
 
@@ -52,6 +54,7 @@ impl Crops {
                 got: whole.to_string(),
             });
         }
+        let picture = Arc::new(picture);
         Ok(Self { picture, config })
     }
 
@@ -61,7 +64,7 @@ impl Crops {
         let seed = self.config.seed + 1;
         Self {
             config: CropsConfig { seed, ..self.config },
-            picture: self.picture.clone(),
+            picture: Arc::clone(&self.picture),
         }
     }
 

@@ -1,11 +1,13 @@
 //! `SinCUT`: from one picture to the look of another, learned from crops of both.
 //!
-//! Park et al. 2020, section 4.5 and appendix C.4, <https://arxiv.org/abs/2007.15651>, in the sizes of their code: a
-//! translator of `StyleGAN2`'s residual blocks that halves the resolution once and doubles it again, without any
-//! normalization, and `StyleGAN2`'s discriminator of whole crops, which does not compare them with each other.
+//! Park et al. 2020, <https://arxiv.org/abs/2007.15651>, in the sizes of their code
+//! (<https://github.com/taesungp/contrastive-unpaired-translation>, `models/sincut_model.py`): a translator of `StyleGAN2`'s
+//! residual blocks that halves the resolution once and doubles it again, without any normalization, and `StyleGAN2`'s
+//! discriminator of whole crops, which does not compare them with each other.
 //!
-//! Where it differs: borders are mirrored, since with zeros around a crop the translator learned to paint frames; no noise is added behind the doubling, so that a picture has one translation; nothing follows the
-//! last convolution, where theirs has one more leaky relu; filters are those of [`stylegan2`].
+//! Where it differs: borders are mirrored, since with zeros around a crop the translator learned to paint frames; no noise is
+//! added behind the doubling, so that a picture has one translation; nothing follows the last convolution, where theirs has
+//! one more leaky relu; filters are those of [`stylegan2`].
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,

@@ -5,8 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gander_nn::Parameters;
+use gander_nn::{Mode, Parameters};
 use gander_tensor::{Activation, NormOptions, Result, Tensor, instance_norm, ops::norm::normalize_with};
+
+use super::{Discriminator, patches::PatchDiscriminator, stylegan2::Stylegan2Discriminator};
 
 /// A network that turns an image of one collection into one of the other.
 pub trait Translator: Debug + Send + Sync {
@@ -38,6 +40,35 @@ pub trait Features: Translator {
 
     /// Channels of each of the features.
     fn feature_channels(&self) -> &[usize];
+}
+
+/// A network that judges images of the collection that is translated to, or pairs.
+pub trait Judge: Debug + Send {
+    /// Its named tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Logits, large for real: any number for each image.
+    fn judge(&self, images: &Tensor) -> Result<Tensor>;
+}
+
+impl Judge for PatchDiscriminator {
+    fn parameters(&self) -> &Parameters {
+        Self::parameters(self)
+    }
+
+    fn judge(&self, images: &Tensor) -> Result<Tensor> {
+        self.forward(images)
+    }
+}
+
+impl Judge for Stylegan2Discriminator {
+    fn parameters(&self) -> &Parameters {
+        Discriminator::parameters(self)
+    }
+
+    fn judge(&self, images: &Tensor) -> Result<Tensor> {
+        self.forward(images, None, Mode::Train)
+    }
 }
 
 /// Where the means and variances of a translator's instance normalizations come from.

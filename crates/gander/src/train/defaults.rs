@@ -252,7 +252,7 @@ fn pix2pix_training() -> TrainingConfig {
     }
 }
 
-/// Park et al. 2020, appendix C.4 and their code: batches of 16 crops, Adam at 2e-3 without a mean of gradients, R1 at every
+/// The code of Park et al. 2020, `models/sincut_model.py`: batches of 16 crops, Adam at 2e-3 without a mean of gradients, R1 at every
 /// step, a rate that falls over the second half.
 fn sincut_training() -> TrainingConfig {
     TrainingConfig {

@@ -4,8 +4,10 @@ use gander_tensor::{Cpu, RandomKey, Tensor, trace};
 
 use crate::{
     error::Result,
-    models::{ModelConfig, translator::Statistics},
-    translation::contrast::Judge,
+    models::{
+        ModelConfig,
+        translator::{Judge, Statistics},
+    },
 };
 
 /// Operations of one step for each image of the first set, by the direct algorithms.

@@ -1,9 +1,7 @@
 //! CUT's contest: a translator that keeps, patch by patch, what its input shows, against a judge.
 
-use std::fmt::Debug;
-
 use gander_nn::{
-    Mode, Parameters,
+    Parameters,
     optim::{Adam, AdamConfig},
 };
 use gander_tensor::{DeviceRef, MatmulOptions, RandomKey, Tensor, concat, matmul, no_grad};
@@ -13,12 +11,9 @@ use crate::{
     error::Result,
     losses::Loss,
     models::{
-        Discriminator,
         cut::{self, Heads},
-        patches::PatchDiscriminator,
         sincut,
-        stylegan2::Stylegan2Discriminator,
-        translator::Features,
+        translator::{Features, Judge},
     },
     regularizers,
     train::{
@@ -36,7 +31,7 @@ pub struct Terms {
     pub contrast_weight: f32,
     /// Whether images of the target collection, too, are held to themselves by contrast.
     pub identity: bool,
-    /// Weight of their mean distance to what the translator makes of them; for 0 or with `identity`.
+    /// Weight of their mean distance to what the translator makes of them; counts with `identity` only.
     pub identity_weight: f32,
     /// Whether a mirrored input has to give the mirrored output's features.
     pub mirror: bool,
@@ -66,35 +61,6 @@ pub enum Others {
     OfImage,
     /// Those of all images of its collection in the batch.
     OfBatch,
-}
-
-/// A network that judges images of the target collection.
-pub trait Judge: Debug + Send {
-    /// Its named tensors.
-    fn parameters(&self) -> &Parameters;
-
-    /// Logits, large for real: any number for each image.
-    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor>;
-}
-
-impl Judge for PatchDiscriminator {
-    fn parameters(&self) -> &Parameters {
-        Self::parameters(self)
-    }
-
-    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor> {
-        self.forward(images)
-    }
-}
-
-impl Judge for Stylegan2Discriminator {
-    fn parameters(&self) -> &Parameters {
-        Discriminator::parameters(self)
-    }
-
-    fn judge(&self, images: &Tensor) -> gander_tensor::Result<Tensor> {
-        self.forward(images, None, Mode::Train)
-    }
 }
 
 /// Everything that changes in a step.
