@@ -119,10 +119,46 @@ fn pots_are_translated_both_ways() {
     ] {
         assert!(scores.contains(score), "{score} in {scores}");
     }
+    scores_of_other_pictures(place, run);
     assert!(works(place, &["inspect", run]).contains("cyclegan"));
     assert!(refused(place, &["sample", run, "--grid", "a.png"]).contains("gander translate"));
     let more = ["train", "--resume", run, "--kimg", "0.008", "--quiet"];
     works(place, &more);
+}
+
+/// Folders in place of the run's own data, with and without partners of one name; and what was made beside its truth.
+fn scores_of_other_pictures(place: &Path, run: &str) {
+    for (folder, shade) in [("others", 40u8), ("truths", 60)] {
+        std::fs::create_dir(place.join(folder)).unwrap();
+        for index in 0..4 {
+            let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([shade * index, 7 * x as u8, 5 * y as u8]));
+            picture.save(place.join(format!("{folder}/{index}.png"))).unwrap();
+        }
+    }
+    let scores = |arguments: &[&str]| {
+        let usual = ["--metrics", "kid", "--features", "pixels"];
+        works(place, &[&["eval"][..], arguments, &usual].concat())
+    };
+    let unpaired = scores(&[run, "--data", "others", "truths"]);
+    assert!(
+        unpaired.contains("content4_pixels") && !unpaired.contains("l1_4"),
+        "{unpaired}"
+    );
+    let paired = scores(&[run, "--data", "others", "truths", "--paired"]);
+    assert!(
+        paired.contains("content4_pixels") && paired.contains("l1_4"),
+        "{paired}"
+    );
+
+    works(place, &["translate", run, "others", "--out", "made", "--quiet"]);
+    let l1 = |scores: &str| {
+        let line = scores.lines().find(|line| line.trim_start().starts_with("l1_4"));
+        line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let made = scores(&["made", "--data", "truths", "--paired"]);
+    assert_eq!(l1(&made), l1(&paired), "the same pictures, made by `translate`");
+    std::fs::remove_file(place.join("truths/0.png")).unwrap();
+    assert!(scores(&["made", "--data", "truths", "--paired"]).contains("l1_3"));
 }
 
 #[test]

@@ -42,6 +42,8 @@ Examples:
   gander eval made/ --data photos/                       two folders of images
   gander eval made.npz --data photos.zip --metrics fid,prdc --json
   gander eval runs/00001-photos --features effnet:efficientnet_lite0.safetensors
+  gander eval runs/00001-photos-to-paintings --data others/ paintings/
+  gander eval drawn/ --data truth/ --paired              pictures against the truth of the same names
   gander eval --suite modes                              does its training find all modes?
   gander eval --suite modes --data mnist/ --minutes 20   the same of StackedMNIST
 
@@ -49,7 +51,8 @@ Scores: fid and kid (distance, 0 is best), is (Inception score), prdc (precision
 coverage), swd (distance of patches, no network looks), modes (classes that are found, and how
 unevenly), copies (share that is as near to one training image as 5 % of held-out ones are). A run
 that translates is scored by its translations of held-out images; where their truth is known, also
-by l1, psnr, ssim and sharpness (1 is as sharp as the truth). Names say how many images were seen
+by l1, psnr, ssim and sharpness (1 is as sharp as the truth); DATA is two folders then, or what
+else its family trains on. Names say how many images were seen
 and in which feature space: fid10k_effnet. Only like names can be compared. Intervals hold 95 % of
 the scores of resampled images.
 
@@ -66,7 +69,7 @@ A suite scores no images of yours: it trains small GANs on distributions whose m
 counts what they find. `modes` has a ring of 8 and a grid of 25 Gaussians; with --data, digits of
 ten classes, also StackedMNIST with its 1000.
 
-Nothing is downloaded.")]
+Nothing else is downloaded.")]
 pub(crate) struct Arguments {
     /// A run, a generator file; or a folder, an archive or an NPZ file of images
     #[arg(value_name = "RUN|FILE|FOLDER", required_unless_present = "suite")]
@@ -88,6 +91,9 @@ pub(crate) struct Arguments {
     /// Real images to compare with, or `pottery` [default: those of the run]
     #[arg(long, short, value_name = "DATA", num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Images of one name show the same: in both folders of DATA where a run translates, else in FOLDER and DATA
+    #[arg(long, requires = "data")]
+    paired: bool,
     /// What to score [default: fid,kid,prdc,swd]
     #[arg(long, short, value_enum, value_delimiter = ',', value_name = "NAMES")]
     metrics: Vec<Metric>,
@@ -178,6 +184,9 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         return suite::run(arguments, &device, screen);
     };
     let (fakes, reals) = if let Some((translated, reals)) = translated::of_run(path, arguments, &device, screen)? {
+        (Fakes::Translated(Box::new(translated)), reals)
+    } else if arguments.paired {
+        let (translated, reals) = translated::of_pairs(path, arguments, screen)?;
         (Fakes::Translated(Box::new(translated)), reals)
     } else {
         let fakes = Fakes::find(path, &device)?;

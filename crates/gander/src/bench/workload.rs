@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::{
     error::Result,
-    models::{Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan, upsampling::Upsampling},
+    models::{
+        Generator, ImageSpec, ModelConfig, article, cyclegan, dcgan, r3gan, residual::Output, upsampling::Upsampling,
+    },
     train::{
         RunConfig,
         config::TrainingConfig,
@@ -136,6 +138,7 @@ impl Run {
         // As in the paper, but without the pool, so that every step is the same work.
         let config = cyclegan::Config {
             upsampling: Upsampling::Transposed,
+            output: Output::Image,
             patch_px: 70,
             pool: 0,
             ..cyclegan::Config::new(color(128))

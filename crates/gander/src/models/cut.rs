@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
-    residual::{self, Downsampling, ResidualTranslator},
+    residual::{self, Downsampling, Output, ResidualTranslator},
     translator::Features as _,
     upsampling::Upsampling,
 };
@@ -30,7 +30,10 @@ pub struct Config {
     pub width: usize,
     /// Residual blocks of the translator.
     pub blocks: usize,
-    /// Side of the patches that are judged, in pixels: 16, 34 or 70, which is the paper's.
+    /// What the translators paint: the paper's image, or the change to their input.
+    #[serde(default)]
+    pub output: Output,
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
     /// Weight of the contrast.
@@ -52,13 +55,14 @@ pub struct Config {
 const WEIGHTS: Init = Init::normal(0.02);
 
 impl Config {
-    /// CUT in the paper's sizes.
+    /// CUT in the paper's sizes, with the start and the patches of [`super::cyclegan::Config::new`].
     pub fn new(images: ImageSpec) -> Self {
         Self {
             images,
             width: 64,
             blocks: 9,
-            patch_px: patches::largest_px(),
+            output: Output::Change,
+            patch_px: patches::side_px(images),
             contrast_weight: 1.0,
             identity: true,
             mirror: false,
@@ -86,6 +90,7 @@ impl Config {
             blocks: self.blocks,
             downsampling: Downsampling::Filtered,
             upsampling: Upsampling::Filtered,
+            output: self.output,
             init: WEIGHTS,
         };
         config.init(key, device)

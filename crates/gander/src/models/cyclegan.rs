@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ImageSpec,
     patches::{self, PatchDiscriminator},
-    residual::{self, Downsampling, ResidualTranslator},
+    residual::{self, Downsampling, Output, ResidualTranslator},
     upsampling::Upsampling,
 };
 
@@ -26,7 +26,10 @@ pub struct Config {
     /// How the translators double the resolution: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
-    /// Side of the patches that are judged, in pixels: 16, 34 or 70, which is the paper's.
+    /// What the translators paint: the paper's image, or the change to their input.
+    #[serde(default)]
+    pub output: Output,
+    /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
     /// Weight of the mean distance between an image and what comes back from the other collection.
@@ -41,7 +44,9 @@ pub struct Config {
 const WEIGHTS: Init = Init::normal(0.02);
 
 impl Config {
-    /// The paper's sizes and weights, without its checkerboard; blocks after the shorter side.
+    /// The paper's sizes and weights, without its checkerboard; blocks after the shorter side, and judged patches the
+    /// paper's share of it. Translators begin at their input: in minutes a canvas that begins empty gets less far than doing
+    /// nothing.
     pub fn new(images: ImageSpec) -> Self {
         Self {
             images,
@@ -52,7 +57,8 @@ impl Config {
                 9
             },
             upsampling: Upsampling::Repeated,
-            patch_px: patches::largest_px(),
+            output: Output::Change,
+            patch_px: patches::side_px(images),
             cycle_weight: 10.0,
             identity_weight: 5.0,
             pool: 50,
@@ -67,6 +73,7 @@ impl Config {
             blocks: self.blocks,
             downsampling: Downsampling::Strided,
             upsampling: self.upsampling,
+            output: self.output,
             init: WEIGHTS,
         };
         config.init(key, device)
@@ -96,6 +103,7 @@ mod tests {
     fn weights_are_as_many_as_in_the_paper() {
         let config = Config {
             upsampling: Upsampling::Transposed,
+            output: Output::Image,
             patch_px: 70,
             ..Config::new(images(128, 128, 3, 0))
         };
@@ -115,11 +123,34 @@ mod tests {
     }
 
     #[test]
+    fn a_fresh_translator_changes_little() {
+        let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
+        let config = Config {
+            width: 4,
+            blocks: 1,
+            ..Config::new(images(16, 16, 3, 0))
+        };
+        let reals = Tensor::normal(key, [1, 16, 16, 3], &device).unwrap();
+        let far = |output| {
+            let translator = Config { output, ..config }.translator(key, &device).unwrap();
+            let change = translator.forward(&reals).unwrap().sub(&reals).unwrap();
+            change.abs().unwrap().mean_all().unwrap().item().unwrap()
+        };
+        assert!(
+            far(Output::Change) < 0.3 * far(Output::Image),
+            "{} and {}",
+            far(Output::Change),
+            far(Output::Image)
+        );
+    }
+
+    #[test]
     fn images_keep_their_size_and_patches_overlap() {
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
         let config = Config {
             width: 2,
             blocks: 1,
+            output: Output::Image,
             patch_px: 70,
             ..Config::new(images(24, 32, 3, 0))
         };

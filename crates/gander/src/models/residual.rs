@@ -9,6 +9,7 @@ use gander_nn::{
     layers::{Conv, ConvConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::{
     translator::{Features, Statistics, Translator},
@@ -28,6 +29,8 @@ pub struct Config {
     pub downsampling: Downsampling,
     /// How the resolution is doubled.
     pub upsampling: Upsampling,
+    /// What the last layer paints.
+    pub output: Output,
     /// First values of the weights.
     pub init: Init,
 }
@@ -39,6 +42,17 @@ pub enum Downsampling {
     Strided,
     /// By a low-pass filter behind a convolution, as in CUT.
     Filtered,
+}
+
+/// What the last layer of a translator paints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// The image, as in the papers; what files say nothing of.
+    #[default]
+    Image,
+    /// What has to be added to the input, so that a fresh translator changes next to nothing.
+    Change,
 }
 
 impl Config {
@@ -90,7 +104,10 @@ impl Config {
         let last = ConvConfig {
             bias: Some(Init::ZEROS),
             options: ConvOptions {
-                activation: Activation::Tanh,
+                activation: match self.output {
+                    Output::Image => Activation::Tanh,
+                    Output::Change => Activation::Identity,
+                },
                 ..last.options
             },
             ..last
@@ -100,6 +117,7 @@ impl Config {
             parameters,
             feature_channels: [self.channels, 2 * width, 4 * width, 4 * width, 4 * width],
             downsampling: self.downsampling,
+            output: self.output,
             first,
             downs,
             blocks,
@@ -115,6 +133,7 @@ pub struct ResidualTranslator {
     parameters: Parameters,
     feature_channels: [usize; 5],
     downsampling: Downsampling,
+    output: Output,
     first: Conv,
     downs: [Conv; 2],
     blocks: Vec<[Conv; 2]>,
@@ -130,7 +149,7 @@ impl ResidualTranslator {
     ///
     /// # Shapes
     /// - `images`: `[batch, height, width, channels]`, −1..=1, sides multiples of 4
-    /// - returns: the same shape, −1..=1
+    /// - returns: the same shape; −1..=1 where it paints an image, mostly so where it paints a change
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         self.run(images, &Statistics::own(), &mut |_| ())
     }
@@ -169,7 +188,11 @@ impl ResidualTranslator {
         for up in &self.ups {
             x = statistics.norm(&up.forward(&x)?, None, Activation::Relu)?;
         }
-        self.last.forward(&x.pad_reflect(3)?, Mode::Train)
+        let painted = self.last.forward(&x.pad_reflect(3)?, Mode::Train)?;
+        match self.output {
+            Output::Image => Ok(painted),
+            Output::Change => images.add(&painted),
+        }
     }
 }
 

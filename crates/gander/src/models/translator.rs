@@ -26,7 +26,7 @@ pub trait Translator: Debug + Send + Sync {
     ///
     /// # Shapes
     /// - `images`: `[batch, height, width, channels]`, −1..=1, sides multiples of [`Self::multiple_px`]
-    /// - returns: the same shape, −1..=1
+    /// - returns: the same shape, mostly −1..=1
     fn translate(&self, images: &Tensor, statistics: &Statistics) -> Result<Tensor>;
 }
 

@@ -340,13 +340,13 @@ pub struct HeldOut {
     pub is_held_out: bool,
 }
 
-/// Opens the sets of a run that translates once more.
+/// Opens the sets of a run that translates once more, as what its family learns from or as pairs.
 ///
 /// # Errors
 /// [`Error::MakesFromLatents`] if its family does not translate, and those of [`plan`].
-pub fn held_out(config: &RunConfig) -> Result<HeldOut> {
+pub fn held_out(config: &RunConfig, material: Material) -> Result<HeldOut> {
     let family = config.model.family();
-    let (data, _) = open(&config.data, defaults::material(family))?;
+    let (data, _) = open(&config.data, material)?;
     let partners = data.partners.ok_or(Error::MakesFromLatents { family })?;
     let trained_on = partners.images.clone();
     Ok(match data.holdout.zip(data.held_out_partners) {

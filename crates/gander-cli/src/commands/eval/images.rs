@@ -23,7 +23,7 @@ use crate::{failure::refuse, progress, screen::Screen, text};
 /// Images that are made between two looks at the progress.
 const CHUNK: usize = 64;
 /// The name of the embedded dataset.
-const POTTERY: &str = "pottery";
+pub(super) const POTTERY: &str = "pottery";
 
 /// What is scored, before its size is known.
 pub(super) enum Fakes {
@@ -93,10 +93,8 @@ impl Fakes {
                 text::plural(skipped, "file")
             ));
         }
-        // A split of the fakes means nothing here: all of them are scored.
-        let mut sets = vec![opened.train];
-        sets.extend(opened.holdout);
-        Ok(Source::Images(Arc::new(Joined(sets))))
+        // A split of the fakes means nothing here.
+        Ok(Source::Images(Arc::new(Joined::all_of(opened))))
     }
 }
 
@@ -313,7 +311,7 @@ fn size(shape: ImageShape) -> Size {
     }
 }
 
-fn channels(count: usize) -> Channels {
+pub(super) fn channels(count: usize) -> Channels {
     match count {
         1 => Channels::Grey,
         4 => Channels::Rgba,
@@ -322,7 +320,14 @@ fn channels(count: usize) -> Channels {
 }
 
 /// Sets of one shape, one after the other, without labels.
-struct Joined(Vec<Arc<dyn Dataset>>);
+pub(super) struct Joined(Vec<Arc<dyn Dataset>>);
+
+impl Joined {
+    /// Training and held-out images.
+    pub(super) fn all_of(opened: Opened) -> Self {
+        Self(std::iter::once(opened.train).chain(opened.holdout).collect())
+    }
+}
 
 impl Dataset for Joined {
     fn len(&self) -> usize {
