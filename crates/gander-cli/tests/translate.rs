@@ -6,7 +6,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use image::{GrayImage, ImageReader, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use image::{
+    GrayImage, ImageDecoder, ImageEncoder, ImageReader, Luma, Rgb, RgbImage, Rgba, RgbaImage, codecs::png::PngEncoder,
+};
 
 fn gander(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gander"))
@@ -68,8 +70,14 @@ fn pots_are_translated_both_ways() {
         .unwrap();
     let clear = RgbaImage::from_fn(40, 40, |x, _| Rgba([200, 10, 10, x as u8]));
     clear.save(place.join("clear.png")).unwrap();
+    let mut profile = vec![0; 128];
+    profile[16..20].copy_from_slice(b"RGB ");
+    let file = std::fs::File::create(place.join("profiled.png")).unwrap();
+    let mut encoder = PngEncoder::new(file);
+    encoder.set_icc_profile(profile.clone()).unwrap();
+    RgbImage::new(20, 20).write_with_encoder(encoder).unwrap();
     std::fs::write(place.join("broken.png"), "no picture").unwrap();
-    let inputs = ["color.png", "grey.png", "clear.png", "broken.png"];
+    let inputs = ["color.png", "grey.png", "clear.png", "profiled.png", "broken.png"];
     for direction in ["ab", "ba"] {
         let out = format!("out-{direction}");
         let translate = [
@@ -92,6 +100,11 @@ fn pots_are_translated_both_ways() {
             (0..40).all(|x| kept.get_pixel(x, 20)[3] == x as u8),
             "transparency is kept"
         );
+        let mut decoder = ImageReader::open(place.join(&out).join("profiled.png"))
+            .unwrap()
+            .into_decoder()
+            .unwrap();
+        assert_eq!(decoder.icc_profile().unwrap(), Some(profile.clone()));
         assert!(!place.join(&out).join("broken.png").exists());
     }
     works(
@@ -130,7 +143,7 @@ fn pots_are_translated_both_ways() {
 fn scores_of_other_pictures(place: &Path, run: &str) {
     for (folder, shade) in [("others", 40u8), ("truths", 60)] {
         std::fs::create_dir(place.join(folder)).unwrap();
-        for index in 0..4 {
+        for index in 0..5 {
             let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([shade * index, 7 * x as u8, 5 * y as u8]));
             picture.save(place.join(format!("{folder}/{index}.png"))).unwrap();
         }
@@ -141,24 +154,24 @@ fn scores_of_other_pictures(place: &Path, run: &str) {
     };
     let unpaired = scores(&[run, "--data", "others", "truths"]);
     assert!(
-        unpaired.contains("content4_pixels") && !unpaired.contains("l1_4"),
+        unpaired.contains("content5_pixels") && !unpaired.contains("l1_5"),
         "{unpaired}"
     );
     let paired = scores(&[run, "--data", "others", "truths", "--paired"]);
     assert!(
-        paired.contains("content4_pixels") && paired.contains("l1_4"),
+        paired.contains("content5_pixels") && paired.contains("l1_5"),
         "{paired}"
     );
 
     works(place, &["translate", run, "others", "--out", "made", "--quiet"]);
     let l1 = |scores: &str| {
-        let line = scores.lines().find(|line| line.trim_start().starts_with("l1_4"));
+        let line = scores.lines().find(|line| line.trim_start().starts_with("l1_5"));
         line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
     };
     let made = scores(&["made", "--data", "truths", "--paired"]);
     assert_eq!(l1(&made), l1(&paired), "the same pictures, made by `translate`");
     std::fs::remove_file(place.join("truths/0.png")).unwrap();
-    assert!(scores(&["made", "--data", "truths", "--paired"]).contains("l1_3"));
+    assert!(scores(&["made", "--data", "truths", "--paired"]).contains("l1_4"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod decode;
 mod header;
 
-pub use decode::decode;
+pub use decode::{color_profile, decode};
 pub use header::{Header, Kind, header};
 
 use crate::options::Size;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, RgbaImage};
+use image::{
+    DynamicImage, GrayAlphaImage, GrayImage, ImageEncoder as _, Luma, Rgb, RgbImage, RgbaImage, codecs::png::PngEncoder,
+};
 
 use crate::error::{Error, Result};
 
@@ -174,8 +176,19 @@ pub fn picture(pixels: &[u8], width_px: usize, height_px: usize, channels: usize
 
 /// Writes a PNG, whole or not at all.
 pub fn write_png(path: &Path, picture: &DynamicImage) -> Result<()> {
+    write_png_in(path, picture, None)
+}
+
+/// Writes a PNG whose colors mean what an ICC profile says, whole or not at all.
+pub fn write_png_in(path: &Path, picture: &DynamicImage, profile: Option<&[u8]>) -> Result<()> {
     let write = |file: &mut gander_formats::atomic::AtomicWriter| {
-        picture.write_to(file, ImageFormat::Png).map_err(|error| match error {
+        let mut encoder = PngEncoder::new(file);
+        if let Some(profile) = profile {
+            encoder
+                .set_icc_profile(profile.to_vec())
+                .map_err(std::io::Error::other)?;
+        }
+        picture.write_with_encoder(encoder).map_err(|error| match error {
             image::ImageError::IoError(error) => error,
             other => std::io::Error::other(other),
         })

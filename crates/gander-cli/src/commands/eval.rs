@@ -43,7 +43,7 @@ Examples:
   gander eval made.npz --data photos.zip --metrics fid,prdc --json
   gander eval runs/00001-photos --features effnet:efficientnet_lite0.safetensors
   gander eval runs/00001-photos-to-paintings --data others/ paintings/
-  gander eval drawn/ --data truth/ --paired              pictures against the truth of the same names
+  gander eval drawn/ --data truths/ --paired             pictures and truths of the same names
   gander eval --suite modes                              does its training find all modes?
   gander eval --suite modes --data mnist/ --minutes 20   the same of StackedMNIST
 

@@ -34,7 +34,8 @@ Examples:
   gander translate runs/00001-photos-to-paintings monet.png --direction ba --out photos/
   gander translate generator.safetensors *.jpg --strength 0.6 --out softly/
 
-Writes DIR/NAME.png for each NAME.jpg, NAME.png, …, in its own size, upright, transparency kept.
+Writes DIR/NAME.png for each NAME.jpg, NAME.png, …, in its own size, upright, with its transparency
+and its color profile.
 Where two files would get one name, each keeps its ending: NAME.jpg.png. Large pictures are
 translated in parts that meet without a seam: beside the picture itself (20 bytes for each value
 of a pixel) that takes up to 2.3 GiB for the widest networks, whatever the size.")]
@@ -122,13 +123,14 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         let before = index as u64 * PARTS;
         let picture = fs::read(input)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| media::decode(&bytes, LIMITS));
+            .and_then(|bytes| Ok((media::decode(&bytes, LIMITS)?, media::color_profile(&bytes))));
         match picture {
-            Ok(picture) => {
+            Ok((picture, profile)) => {
                 let mut show = |done: usize, all: usize| bar.set_position(before + done as u64 * PARTS / all as u64);
                 let made = translate(&translator, &picture, direction, arguments.strength, &mut show)?;
+                let profile = profile.filter(|profile| fits(profile, made.channels));
                 let made = images::picture(&made.pixels, made.width_px, made.height_px, made.channels)?;
-                images::write_png(output, &made)?;
+                images::write_png_in(output, &made, profile.as_deref())?;
                 written.files.push(output.clone());
             }
             Err(reason) => written.skipped.push(Skipped {
@@ -224,6 +226,12 @@ fn outputs(inputs: &[PathBuf], out: &Path) -> Vec<(PathBuf, PathBuf)> {
         (path.clone(), out.join(name))
     };
     inputs.iter().enumerate().map(name).collect()
+}
+
+/// Whether a profile is of the colors of a picture with so many channels: four bytes of its header name them.
+fn fits(profile: &[u8], channels: usize) -> bool {
+    let colors = if channels < 3 { b"GRAY" } else { b"RGB " };
+    profile.get(16..20) == Some(&colors[..])
 }
 
 /// The translation of a picture with any channels, mixed with the picture, with its transparency.

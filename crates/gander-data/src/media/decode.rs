@@ -19,6 +19,16 @@ pub fn decode(bytes: &[u8], limits: MediaLimits) -> Result<Picture, String> {
     guard(|| decode_unguarded(bytes, limits)).and_then(|result| result)
 }
 
+/// The ICC color profile that stands in a file, of at most 4 MiB.
+pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
+    const LARGEST: usize = 4 << 20;
+    let read = || {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+        reader.into_decoder().ok()?.icc_profile().ok()?
+    };
+    guard(read).ok()?.filter(|profile| profile.len() <= LARGEST)
+}
+
 /// Turns a decoder's panic into a reason: one malformed file must never end a run.
 pub(super) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|_| "the decoder failed on malformed data".into())

@@ -10,7 +10,7 @@
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,
-    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, ConvTranspose, Embedding, Linear, LinearConfig},
+    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Embedding, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Discriminator, Generator, Grid, ImageSpec, Sides,
     conditioning::{self, ClassNorm},
+    upsampling::{Doubling, Upsampling},
 };
 
 /// Settings of a DCGAN.
@@ -33,6 +34,9 @@ pub struct Config {
     /// Channels of the discriminator instead, at the same place; `width` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discriminator_width: Option<usize>,
+    /// How the generator doubles the resolution: the paper's transposed convolutions, or without a checkerboard.
+    #[serde(default)]
+    pub upsampling: Upsampling,
 }
 
 /// Section 3 of the paper: all weights.
@@ -58,6 +62,7 @@ impl Config {
             latent_dim: 100,
             width: 64,
             discriminator_width: None,
+            upsampling: Upsampling::Transposed,
         }
     }
 
@@ -96,14 +101,15 @@ impl Config {
             .map(|halvings| {
                 let (inputs, outputs) = (self.channels(halvings + 1), self.channels(halvings));
                 let mut scope = scope.child(&format!("up{}", grid.halvings - halvings - 1));
+                let conv = conv(inputs, outputs, Activation::Identity);
                 Ok(Up {
-                    conv: conv(inputs, outputs, Activation::Identity).init_transpose(&mut scope.child("conv"))?,
+                    conv: self.upsampling.layer(conv, &mut scope.child("conv"))?,
                     norm: ClassNorm::new(relu(outputs), num_classes, &mut scope.child("norm"))?,
                 })
             })
             .collect::<Result<_>>()?;
         let last = conv(self.channels(1), self.images.channels, Activation::Tanh);
-        let last = last.init_transpose(&mut scope.child("to_image"))?;
+        let last = self.upsampling.layer(last, &mut scope.child("to_image"))?;
         Ok(DcganGenerator {
             config: *self,
             grid,
@@ -180,7 +186,7 @@ fn norm(channels: usize, activation: Activation) -> BatchNormConfig {
 /// Twice the resolution.
 #[derive(Debug)]
 struct Up {
-    conv: ConvTranspose,
+    conv: Doubling,
     norm: ClassNorm,
 }
 
@@ -200,7 +206,7 @@ pub struct DcganGenerator {
     project: Linear,
     project_norm: ClassNorm,
     ups: Vec<Up>,
-    last: ConvTranspose,
+    last: Doubling,
 }
 
 impl Generator for DcganGenerator {

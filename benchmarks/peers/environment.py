@@ -1,0 +1,42 @@
+"""Pythons with the packages of peers, each made once under the build folder."""
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def environment(name, *packages):
+    """A Python with the packages."""
+    folder = TARGET / "peers" / name
+    python = folder / "bin" / "python"
+    marker = folder / "installed"
+    if not marker.exists():
+        say(f"installing {', '.join(packages)} into {folder}")
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        marker.touch()
+    return python
+
+
+def gander():
+    """The release build, made if need be."""
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "gander-cli"], cwd=ROOT, check=True)
+    return TARGET / "release" / "gander"
+
+
+def processor():
+    facts = pathlib.Path("/proc/cpuinfo")
+    for line in facts.read_text().splitlines() if facts.exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
