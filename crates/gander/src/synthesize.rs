@@ -20,6 +20,7 @@
 mod classical;
 mod classifier;
 mod comparing;
+mod consistency;
 mod copies;
 pub mod filter;
 mod folder;

@@ -307,12 +307,11 @@ fn unlabeled(unlabeled: &UnlabeledSummary) -> String {
         format!(" They are right about {:.1} % of the held-out images.", 100.0 * right)
     });
     format!(
-        " Of {} images without labels, {} were taken for one of the classes, by {} taught in {}: generator and filter \
-         learned from them too, classifiers without synthetic images did not.{right} Sure means 80 % here.{left_out}",
+        " Of {} images without labels, {} were taken for one of the classes, by {} that also learned to see the same in each and \
+         its distortions: generator and filter learned from them too, classifiers without synthetic images did not.{right} Sure means 80 % here.{left_out}",
         grouped(unlabeled.asked as u64),
         grouped(unlabeled.named as u64),
-        counted(unlabeled.effort.members, "classifier"),
-        counted(unlabeled.effort.rounds + 1, "round")
+        counted(unlabeled.effort.members, "classifier")
     )
 }
 

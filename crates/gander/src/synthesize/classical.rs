@@ -1,4 +1,4 @@
-//! Classical augmentation, the rival: crop, mirror, color, cutout, mixup.
+//! Classical augmentation, the rival: crop, mirror, color, cutout, mixup. Stronger changes, for agreement between views.
 
 use gander_data::{Dataset, ImageShape};
 use gander_tensor::RandomKey;
@@ -20,6 +20,15 @@ const CUTOUT: f64 = 0.3;
 /// Zhang et al. 2018, <https://arxiv.org/abs/1710.09412>, draw the share from Beta(α, α) with α from 0.1 to 0.4, which mostly
 /// is near none; a uniform share up to this is as mild, since small networks that learn briefly are held back by more.
 const MIXUP: f64 = 0.2;
+
+/// The largest changes of [`distort`]: a turn in radians, a shear, a stretch of each side, a shift, a hole. Those of color are
+/// these times the ones above.
+const TURN: f64 = 0.4;
+const SHEAR: f64 = 0.2;
+const STRETCH: f64 = 0.2;
+const FAR: f64 = 0.125;
+const HOLE: f64 = 0.5;
+const STRONGER: f64 = 2.0;
 
 /// What is done to the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +78,21 @@ pub(super) fn mirror(pixels: &[u8], shape: ImageShape) -> Vec<u8> {
 
 /// A changed image in −1..=1.
 pub(super) fn change(pixels: &[u8], shape: ImageShape, augmentation: Augmentation, key: RandomKey) -> Vec<f32> {
-    let mut image = Vec::with_capacity(pixels.len());
-    let draw = |purpose: &str| key.named(purpose).uniform();
-    let around = |purpose: &str, size: f64| (2.0 * draw(purpose) - 1.0) * size;
-    let shift = |purpose: &str, side: usize| around(purpose, SHIFT * side as f64).round() as isize;
-    let (down, right) = (shift("down", shape.height_px), shift("right", shape.width_px));
-    let is_mirrored = augmentation.flip && draw("flip") < 0.5;
+    let mut image = shift(pixels, shape, augmentation, key);
+    let mean = Colors::draw(1.0, key).change(&mut image, shape.channels);
+    if key.named("cutout").uniform() < 0.5 {
+        cut(&mut image, shape, CUTOUT, key, mean);
+    }
+    image
+}
+
+/// An image in −1..=1 that is only moved, and mirrored half of the time where that is sensible.
+pub(super) fn shift(pixels: &[u8], shape: ImageShape, augmentation: Augmentation, key: RandomKey) -> Vec<f32> {
+    let by = |purpose: &str, side: usize| around(key, purpose, SHIFT * side as f64).round() as isize;
+    let (down, right) = (by("down", shape.height_px), by("right", shape.width_px));
+    let is_mirrored = augmentation.flip && key.named("flip").uniform() < 0.5;
     let inside = |at: isize, side: usize| at.clamp(0, side as isize - 1) as usize;
+    let mut image = Vec::with_capacity(pixels.len());
     for y in 0..shape.height_px {
         let row = inside(y as isize - down, shape.height_px) * shape.width_px;
         for x in 0..shape.width_px {
@@ -85,16 +102,62 @@ pub(super) fn change(pixels: &[u8], shape: ImageShape, augmentation: Augmentatio
             image.extend(pixel.iter().map(|&value| f32::from(value) / 127.5 - 1.0));
         }
     }
-    let colors = Colors {
-        brightness: around("brightness", BRIGHTNESS) as f32,
-        contrast: 1.0 + around("contrast", CONTRAST) as f32,
-        saturation: 1.0 + around("saturation", SATURATION) as f32,
-    };
-    let mean = colors.change(&mut image, shape.channels);
-    if draw("cutout") < 0.5 {
-        cut(&mut image, shape, key, mean);
-    }
     image
+}
+
+/// An image in −1..=1 that is changed as far as its class may bear: turned, sheared, stretched, moved, in other colors and
+/// with a hole.
+pub(super) fn distort(pixels: &[u8], shape: ImageShape, augmentation: Augmentation, key: RandomKey) -> Vec<f32> {
+    let (height, width) = (shape.height_px as f64, shape.width_px as f64);
+    let (sin, cos) = around(key, "turn", TURN).sin_cos();
+    let shear = around(key, "shear", SHEAR);
+    let [tall, wide] = ["tall", "wide"].map(|purpose| 1.0 + around(key, purpose, STRETCH));
+    let (down, right) = (around(key, "down", FAR * height), around(key, "right", FAR * width));
+    let is_mirrored = augmentation.flip && key.named("flip").uniform() < 0.5;
+    let mut image = Vec::with_capacity(pixels.len());
+    for row in 0..shape.height_px {
+        for column in 0..shape.width_px {
+            let column = if is_mirrored {
+                shape.width_px - 1 - column
+            } else {
+                column
+            };
+            let (y, x) = (row as f64 + 0.5 - height / 2.0, column as f64 + 0.5 - width / 2.0);
+            let (y, x) = (y / tall, x / wide + shear * y);
+            let (y, x) = (sin * x + cos * y - down, cos * x - sin * y - right);
+            sample(
+                pixels,
+                shape,
+                [y + height / 2.0 - 0.5, x + width / 2.0 - 0.5],
+                &mut image,
+            );
+        }
+    }
+    let mean = Colors::draw(STRONGER, key).change(&mut image, shape.channels);
+    cut(&mut image, shape, HOLE, key, mean);
+    image
+}
+
+/// Adds the pixel at a place between others, in −1..=1; the border goes on outside.
+fn sample(pixels: &[u8], shape: ImageShape, place: [f64; 2], image: &mut Vec<f32>) {
+    let [(top, bottom, lower), (left, right, more)] =
+        [(place[0], shape.height_px), (place[1], shape.width_px)].map(|(at, side)| {
+            let at = at.clamp(0.0, side as f64 - 1.0);
+            let before = at as usize;
+            (before, (before + 1).min(side - 1), (at - before as f64) as f32)
+        });
+    let at =
+        |y: usize, x: usize, channel: usize| f32::from(pixels[(y * shape.width_px + x) * shape.channels + channel]);
+    let between = |a: f32, b: f32, share: f32| a + share * (b - a);
+    image.extend((0..shape.channels).map(|channel| {
+        let row = |y: usize| between(at(y, left, channel), at(y, right, channel), more);
+        between(row(top), row(bottom), lower) / 127.5 - 1.0
+    }));
+}
+
+/// A number for a purpose, evenly from `-size..size`.
+fn around(key: RandomKey, purpose: &str, size: f64) -> f64 {
+    (2.0 * key.named(purpose).uniform() - 1.0) * size
 }
 
 struct Colors {
@@ -104,6 +167,16 @@ struct Colors {
 }
 
 impl Colors {
+    /// Changes up to so many times the usual ones.
+    fn draw(times: f64, key: RandomKey) -> Self {
+        let around = |purpose: &str, size: f64| around(key, purpose, times * size) as f32;
+        Self {
+            brightness: around("brightness", BRIGHTNESS),
+            contrast: 1.0 + around("contrast", CONTRAST),
+            saturation: 1.0 + around("saturation", SATURATION),
+        }
+    }
+
     /// Changes an image and gives the mean of its colors; alpha, the last of two or four channels, stays.
     fn change(&self, image: &mut [f32], channels: usize) -> f32 {
         let colors = if channels.is_multiple_of(2) {
@@ -128,10 +201,10 @@ impl Colors {
     }
 }
 
-/// Fills a square with one value.
-fn cut(image: &mut [f32], shape: ImageShape, key: RandomKey, value: f32) {
+/// Fills a square of up to a share of the shorter side with one value.
+fn cut(image: &mut [f32], shape: ImageShape, largest: f64, key: RandomKey, value: f32) {
     let draw = |purpose: &str| key.named(purpose).uniform();
-    let side = draw("hole") * CUTOUT * shape.height_px.min(shape.width_px) as f64;
+    let side = draw("hole") * largest * shape.height_px.min(shape.width_px) as f64;
     let range = |purpose: &str, length: usize| {
         let center = draw(purpose) * length as f64;
         let (low, high) = (center - side / 2.0, center + side / 2.0);
@@ -181,6 +254,38 @@ mod tests {
         }
         assert_eq!(changed(3), changed(3));
         assert_ne!(changed(3), changed(4));
+    }
+
+    #[test]
+    fn a_distortion_keeps_shape_range_and_most_of_the_image() {
+        let shape = ImageShape {
+            height_px: 24,
+            width_px: 20,
+            channels: 1,
+        };
+        // A dark ground with a bright square in the middle.
+        let bright = |at: usize| (8..16).contains(&(at / 20)) && (6..14).contains(&(at % 20));
+        let pixels: Vec<u8> = (0..shape.bytes()).map(|at| if bright(at) { 250 } else { 0 }).collect();
+        let mut kept = 0.0;
+        for seed in 0..50 {
+            let key = RandomKey::from_seed(seed);
+            let values = distort(&pixels, shape, Augmentation { flip: true }, key);
+            assert_eq!(values.len(), shape.bytes());
+            assert!(values.iter().all(|value| (-1.0..=1.0).contains(value)), "{seed}");
+            assert_ne!(values, shift(&pixels, shape, Augmentation { flip: true }, key));
+            let mean = |of_square: bool| {
+                let chosen: Vec<f32> = (0..values.len())
+                    .filter(|&at| bright(at) == of_square)
+                    .map(|at| values[at])
+                    .collect();
+                chosen.iter().sum::<f32>() / chosen.len() as f32
+            };
+            kept += (mean(true) - mean(false)) / 50.0;
+        }
+        assert!(
+            kept > 0.6,
+            "the square stays brighter than the ground by {kept} in the mean"
+        );
     }
 
     #[test]

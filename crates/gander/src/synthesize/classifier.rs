@@ -173,7 +173,8 @@ impl ResNet {
     /// Images that it is best asked about at once.
     pub(super) const AT_ONCE: usize = 250;
 
-    fn new(shape: ImageShape, num_classes: usize, seed: u64, device: &DeviceRef) -> Result<Self> {
+    /// One that has learned nothing.
+    pub(super) fn new(shape: ImageShape, num_classes: usize, seed: u64, device: &DeviceRef) -> Result<Self> {
         let mut parameters = Parameters::default();
         let key = RandomKey::from_seed(seed).named("measuring classifier");
         let mut scope = Scope::new(&mut parameters, key, device);
@@ -221,16 +222,22 @@ impl ResNet {
             progress(step as f64 / steps as f64)?;
             drawing.batch(step, device)
         };
-        let logits = |images: &Tensor| Ok(network.logits(images, Mode::Train)?);
+        network.learn(steps, &mut examples)?;
+        Ok(network)
+    }
+
+    /// Takes so many steps, each on examples of its own.
+    pub(super) fn learn(&self, steps: u64, examples: &mut dyn FnMut(u64) -> Result<Examples>) -> Result<()> {
         let course = Course {
             steps,
             weight_decay: WEIGHT_DECAY,
         };
-        course.teach(&network.parameters, &mut examples, &logits)?;
-        Ok(network)
+        let logits = |images: &Tensor| Ok(self.logits(images, Mode::Train)?);
+        course.teach(&self.parameters, examples, &logits)
     }
 
-    fn logits(&self, images: &Tensor, mode: Mode) -> TensorResult<Tensor> {
+    /// The logits of the classes, `[num, classes]`.
+    pub(super) fn logits(&self, images: &Tensor, mode: Mode) -> TensorResult<Tensor> {
         let longer = self.shape.height_px.max(self.shape.width_px);
         let mut x = if longer > MAX_SIDE_PX {
             let small = |side: usize| (side * MAX_SIDE_PX).div_ceil(longer);
@@ -262,13 +269,15 @@ impl ResNet {
     }
 }
 
-fn tensor(values: &[f32], shape: ImageShape, device: &DeviceRef) -> Result<Tensor> {
+/// Images of values in −1..=1.
+pub(super) fn tensor(values: &[f32], shape: ImageShape, device: &DeviceRef) -> Result<Tensor> {
     let num = values.len() / shape.bytes();
     let sides = [num, shape.height_px, shape.width_px, shape.channels];
     Ok(Tensor::from_slice(values, sides, device)?)
 }
 
-fn softmax(logits: &[f32]) -> Vec<f32> {
+/// The probabilities of an image's classes.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();

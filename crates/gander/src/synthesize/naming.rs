@@ -1,9 +1,7 @@
-//! Names for unlabeled images: classifiers of the labeled ones say what they see, and learn from what they are sure of.
+//! Names for unlabeled images: what classifiers see in them that learned to see the same in images and their distortions.
 //!
 //! # Source
-//! Lee 2013, "Pseudo-Label"; in rounds, each with fresh weights and more of the images, the surest first: Cascante-Bonilla
-//! et al. 2020, <https://arxiv.org/abs/2001.06001>; each class by its own measure, since hard ones are seldom sure: Zhang et
-//! al. 2021, <https://arxiv.org/abs/2110.08263>.
+//! Lee 2013, "Pseudo-Label", for what becomes of the names.
 
 use gander_data::Dataset;
 use gander_tensor::{DeviceRef, RandomKey};
@@ -12,7 +10,8 @@ use serde::Serialize;
 use super::{
     Tell,
     classical::Augmentation,
-    classifier::{Beside, Lesson, Order, Probabilities, ResNet},
+    classifier::{Probabilities, ResNet},
+    consistency::Consistency,
     split::{TrainingSet, Unlabeled},
 };
 use crate::error::Result;
@@ -20,15 +19,11 @@ use crate::error::Result;
 /// The probability that the classifiers must give in the mean to what they see: more than to everything else together.
 pub const MIN_CONFIDENCE: f32 = 0.5;
 
-/// Share of the images seen as a class that is believed, the surest first: at first little, in the end most.
-const BELIEVED: [f64; 2] = [0.5, 0.8];
+/// Share of the images seen as a class that is believed, the surest first.
+const BELIEVED: f64 = 0.8;
 
 /// A class is given at most so many times its even share of the images, however many are seen as it.
 const MOST_OF_A_CLASS: f64 = 1.5;
-
-/// Share of unlabeled images in what is shown, and how much more is shown than of labeled ones alone.
-const SHARE: f64 = 0.75;
-const LONGER: u64 = 2;
 
 /// Images that are asked about, at most: thousands for each of ten classes.
 pub(super) const ASKED: usize = 20_000;
@@ -38,29 +33,27 @@ pub(super) const ASKED: usize = 20_000;
 pub struct Effort {
     /// Classifiers whose mean is taken.
     pub members: usize,
-    /// Times that they are taught anew with the images that they named.
-    pub rounds: usize,
+    /// Arithmetic of each, in classifiers that learn from labeled images alone; 0 for the one that is there.
+    pub lessons: usize,
 }
 
 impl Effort {
     /// From what is best to what is least.
     pub(super) const ALL: [Self; 5] = [
-        Self::of(3, 2),
-        Self::of(2, 2),
-        Self::of(2, 1),
-        Self::of(1, 1),
+        Self::of(2, 12),
+        Self::of(1, 12),
+        Self::of(1, 6),
+        Self::of(1, 3),
         Self::of(1, 0),
     ];
 
-    const fn of(members: usize, rounds: usize) -> Self {
-        Self { members, rounds }
+    const fn of(members: usize, lessons: usize) -> Self {
+        Self { members, lessons }
     }
 
     /// In classifiers that learn from labeled images alone, the first of which is there; asking is a forward pass.
     pub(super) fn classifiers(self) -> f64 {
-        let taught = self.members - 1 + self.rounds * self.members * LONGER as usize;
-        let asked = (self.rounds + 1) * self.members;
-        taught as f64 + asked as f64 * 0.3
+        self.members as f64 * (self.lessons as f64 + 0.3)
     }
 }
 
@@ -127,65 +120,32 @@ impl Naming<'_> {
     pub(super) fn run(self, first: ResNet, tell: &mut Tell<'_>) -> Result<(Committee, Named)> {
         let key = RandomKey::from_seed(self.seed).named("unlabeled");
         let asked = self.unlabeled.beside(self.labeled, ASKED, key)?;
-        if asked.is_empty() {
-            let of_class = vec![Vec::new(); self.labeled.of_class().len()];
-            return Ok((Committee(vec![first]), Named { asked: 0, of_class }));
-        }
-        let whole = self.effort.classifiers();
-        let mut done = 0.0;
-        let mut teach = |beside: Option<Beside<'_>>, number: usize| {
-            let (cost, images) = match beside {
-                None => (1.0, self.images),
-                Some(_) => (LONGER as f64, Some(LONGER * self.usual_images())),
-            };
-            let lesson = Lesson {
-                real: self.labeled,
-                synthetic: beside,
-                augmentation: Some(self.augmentation),
-                // What is easily recognized is not to swallow the rest.
-                order: if beside.is_some() {
-                    Order::Evenly
-                } else {
-                    Order::ByFrequency
-                },
-                seed: key.split(number as u64).value(),
-                images,
-            };
-            let classifier = ResNet::train(lesson, self.device, &mut |share| tell((done + share * cost) / whole))?;
-            done += cost;
-            Ok::<_, crate::Error>(classifier)
-        };
+        let Effort { members, lessons } = self.effort;
         let mut committee = Committee(vec![first]);
-        for number in 1..self.effort.members {
-            committee.0.push(teach(None, number)?);
-        }
-        let mut number = self.effort.members;
-        for round in 0..self.effort.rounds {
-            let believed = self.believed(&committee, &asked, BELIEVED[round.min(BELIEVED.len() - 1)])?;
-            let per_class: Vec<usize> = believed.iter().map(Vec::len).collect();
-            let beside = Beside {
-                images: &self.unlabeled.by_class(&believed),
-                per_class: &per_class,
-                share: SHARE,
-            };
+        if lessons > 0 && !asked.is_empty() {
             committee.0.clear();
-            for _ in 0..self.effort.members {
-                committee.0.push(teach(Some(beside), number)?);
-                number += 1;
+            for member in 0..members {
+                let consistency = Consistency {
+                    labeled: self.labeled,
+                    unlabeled: self.unlabeled,
+                    asked: &asked,
+                    augmentation: self.augmentation,
+                    seed: key.split(member as u64).value(),
+                    device: self.device,
+                };
+                let usual = ResNet::usual_images(self.labeled.images().len());
+                let steps = Consistency::steps(lessons as u64 * self.images.unwrap_or(usual));
+                let mut tell = |share: f64| tell((member as f64 + share) / members as f64);
+                committee.0.push(consistency.train(steps, &mut tell)?);
             }
         }
-        let of_class = self.believed(&committee, &asked, BELIEVED[BELIEVED.len() - 1])?;
+        let of_class = self.believed(&committee, &asked)?;
         let asked = asked.len();
         Ok((committee, Named { asked, of_class }))
     }
 
-    fn usual_images(&self) -> u64 {
-        self.images
-            .unwrap_or_else(|| ResNet::usual_images(self.labeled.images().len()))
-    }
-
     /// The images that are believed to be of each class.
-    fn believed(&self, committee: &Committee, asked: &[usize], share: f64) -> Result<Vec<Vec<usize>>> {
+    fn believed(&self, committee: &Committee, asked: &[usize]) -> Result<Vec<Vec<usize>>> {
         let mut seen = Vec::with_capacity(asked.len());
         for indices in asked.chunks(ResNet::AT_ONCE) {
             let pixels: Vec<&[u8]> = indices.iter().map(|&index| self.unlabeled.image(index)).collect();
@@ -194,7 +154,7 @@ impl Naming<'_> {
                 seen.push(best.map_or((0, 0.0), |(class, &confidence)| (class, confidence)));
             }
         }
-        let classes = believed(&seen, self.labeled.of_class().len(), share);
+        let classes = believed(&seen, self.labeled.of_class().len(), BELIEVED);
         let indices = |places: Vec<usize>| places.into_iter().map(|place| asked[place]).collect();
         Ok(classes.into_iter().map(indices).collect())
     }

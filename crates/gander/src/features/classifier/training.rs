@@ -22,7 +22,7 @@ const HOLD_OUT: usize = 10;
 pub(crate) struct Examples {
     /// `[num, height, width, channels]`, −1..=1.
     pub(crate) images: Tensor,
-    /// Each image's share of each class, `[num, classes]`; the shares of an image sum to one.
+    /// Each image's share of each class, `[num, classes]`; the shares of an image sum to its weight, mostly one.
     pub(crate) targets: Tensor,
 }
 
@@ -170,12 +170,12 @@ fn one_hot(labels: &[u32], classes: usize, device: &DeviceRef) -> Result<Tensor>
     Ok(Tensor::from_slice(&shares, [labels.len(), classes], device)?)
 }
 
-/// `−mean Σ targets · ln softmax(logits)`, for targets that sum to one.
+/// `−mean Σ targets · ln softmax(logits)`.
 fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let shifted = logits.sub(&logits.detach().max_keep(&[1])?)?;
     let log_sum = shifted.exp()?.sum_keep(&[1])?.log()?;
-    let of_targets = shifted.mul(targets)?.sum_keep(&[1])?;
-    Ok(log_sum.sub(&of_targets)?.mean_all()?)
+    let of_targets = log_sum.sub(&shifted)?.mul(targets)?.sum_keep(&[1])?;
+    Ok(of_targets.mean_all()?)
 }
 
 /// Images that get their own class.
@@ -209,6 +209,9 @@ mod tests {
         // Half of the second image is of the other class, whose logit is one lower.
         let mixed = Tensor::from_slice(&[1.0, 0.0, 0.5, 0.5], [2, 2], &device).unwrap();
         assert!((loss(&mixed) - expected - 0.25).abs() < 1e-6, "{}", loss(&mixed));
+        // An image without a target counts for nothing but the mean.
+        let half = Tensor::from_slice(&[1.0, 0.0, 0.0, 0.0], [2, 2], &device).unwrap();
+        assert!((loss(&half) - 0.5 * 2.0f64.ln()).abs() < 1e-6, "{}", loss(&half));
     }
 
     #[test]

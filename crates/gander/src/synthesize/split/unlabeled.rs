@@ -9,7 +9,7 @@ use super::{Found, Split, TrainingSet};
 use crate::{
     error::Result,
     metrics::resampling::choose,
-    synthesize::{classical::mirror, classifier::Synthetic, copies::Thumbnails},
+    synthesize::{classical::mirror, copies::Thumbnails},
 };
 
 /// Root of the mean squared difference of two small pictures up to which they show the same: one of 255 steps. An image
@@ -91,14 +91,6 @@ impl Unlabeled {
     pub(in crate::synthesize) fn image(&self, index: usize) -> &[u8] {
         let bytes = self.shape.bytes();
         &self.pixels[index * bytes..(index + 1) * bytes]
-    }
-
-    /// Some of them by class, to stand beside labeled ones.
-    pub(in crate::synthesize) fn by_class(&self, of_class: &[Vec<usize>]) -> Synthetic {
-        let pixels = |indices: &Vec<usize>| indices.iter().flat_map(|&index| self.image(index)).copied().collect();
-        Synthetic {
-            of_class: of_class.iter().map(pixels).collect(),
-        }
     }
 }
 
