@@ -149,11 +149,12 @@ class UNet(nn.Module):
 
 def judge(channels):
     halvings = {16: 1, 34: 2, 70: 3}[model["patch_px"]]
-    layers = [nn.Conv2d(channels, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2)]
+    width = model.get("discriminator_width", WIDTH)
+    layers = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for i in range(halvings):
-        conv = nn.Conv2d(WIDTH << i, WIDTH << i + 1, 4, 2 if i + 1 < halvings else 1, 1, bias=False)
-        layers += [conv, nn.InstanceNorm2d(WIDTH << i + 1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(WIDTH << halvings, 1, 4, 1, 1))
+        conv = nn.Conv2d(width << i, width << i + 1, 4, 2 if i + 1 < halvings else 1, 1, bias=False)
+        layers += [conv, nn.InstanceNorm2d(width << i + 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(width << halvings, 1, 4, 1, 1))
 
 
 def fresh(network):

@@ -242,6 +242,7 @@ fn pix2pix_is_that_of_the_script() {
         width: 2,
         upsampling: Upsampling::Transposed,
         patch_px: 70,
+        discriminator_width: None,
         normalization: pix2pix::Normalization::Instance,
         dropout: 0.0,
         ..pix2pix::Config::new(images)

@@ -140,6 +140,7 @@ impl Run {
             upsampling: Upsampling::Transposed,
             output: Output::Image,
             patch_px: 70,
+            discriminator_width: None,
             pool: 0,
             ..cyclegan::Config::new(color(128))
         };

@@ -36,6 +36,9 @@ pub struct Config {
     /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
+    /// Channels of the judge's first layer; the translator's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
     /// Weight of the contrast.
     pub contrast_weight: f32,
     /// Whether images of the target collection, too, are held to themselves by contrast.
@@ -55,7 +58,7 @@ pub struct Config {
 const WEIGHTS: Init = Init::normal(0.02);
 
 impl Config {
-    /// CUT in the paper's sizes, with the start and the patches of [`super::cyclegan::Config::new`].
+    /// CUT in the paper's sizes, with the start and the judge of [`super::cyclegan::Config::new`].
     pub fn new(images: ImageSpec) -> Self {
         Self {
             images,
@@ -63,6 +66,7 @@ impl Config {
             blocks: 9,
             output: Output::Change,
             patch_px: patches::side_px(images),
+            discriminator_width: Some(64),
             contrast_weight: 1.0,
             identity: true,
             mirror: false,
@@ -100,7 +104,7 @@ impl Config {
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<PatchDiscriminator> {
         let config = patches::Config {
             channels: self.images.channels,
-            width: self.width,
+            width: self.discriminator_width.unwrap_or(self.width),
             patch_px: self.patch_px,
             init: WEIGHTS,
         };

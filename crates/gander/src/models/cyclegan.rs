@@ -32,6 +32,9 @@ pub struct Config {
     /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
+    /// Channels of the judge's first layer; the translator's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
     /// Weight of the mean distance between an image and what comes back from the other collection.
     pub cycle_weight: f32,
     /// Weight of the mean distance between an image and what its own collection's translator makes of it.
@@ -46,7 +49,8 @@ const WEIGHTS: Init = Init::normal(0.02);
 impl Config {
     /// The paper's sizes and weights, without its checkerboard; blocks after the shorter side, and judged patches the
     /// paper's share of it. Translators begin at their input: in minutes a canvas that begins empty gets less far than doing
-    /// nothing.
+    /// nothing. The judge's width is its own: one that is narrowed along with the translators hardly tells the collections
+    /// apart.
     pub fn new(images: ImageSpec) -> Self {
         Self {
             images,
@@ -59,6 +63,7 @@ impl Config {
             upsampling: Upsampling::Repeated,
             output: Output::Change,
             patch_px: patches::side_px(images),
+            discriminator_width: Some(64),
             cycle_weight: 10.0,
             identity_weight: 5.0,
             pool: 50,
@@ -83,7 +88,7 @@ impl Config {
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<PatchDiscriminator> {
         let config = patches::Config {
             channels: self.images.channels,
-            width: self.width,
+            width: self.discriminator_width.unwrap_or(self.width),
             patch_px: self.patch_px,
             init: WEIGHTS,
         };
@@ -105,6 +110,7 @@ mod tests {
             upsampling: Upsampling::Transposed,
             output: Output::Image,
             patch_px: 70,
+            discriminator_width: None,
             ..Config::new(images(128, 128, 3, 0))
         };
         let (device, key) = (Reference::shared(), RandomKey::from_seed(1));
@@ -152,6 +158,7 @@ mod tests {
             blocks: 1,
             output: Output::Image,
             patch_px: 70,
+            discriminator_width: None,
             ..Config::new(images(24, 32, 3, 0))
         };
         let reals = Tensor::normal(key, [2, 24, 32, 3], &device).unwrap();

@@ -41,6 +41,9 @@ pub struct Config {
     /// Side of the patches that are judged, in pixels: 16, 34 or 70, of which the last is the paper's at 256 px.
     #[serde(default = "patches::largest_px")]
     pub patch_px: usize,
+    /// Channels of the judge's first layer; the translator's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator_width: Option<usize>,
     /// What the U-Net's maps are normalized by.
     #[serde(default)]
     pub normalization: Normalization,
@@ -83,6 +86,7 @@ impl Config {
             downs: (halvings as usize).clamp(2, 8),
             upsampling: Upsampling::Repeated,
             patch_px: patches::side_px(images),
+            discriminator_width: None,
             normalization: Normalization::Batch,
             dropout: 0.0,
             l1_weight: 100.0,
@@ -161,7 +165,7 @@ impl Config {
     pub fn discriminator(&self, key: RandomKey, device: &DeviceRef) -> Result<PatchDiscriminator> {
         let config = patches::Config {
             channels: 2 * self.images.channels,
-            width: self.width,
+            width: self.discriminator_width.unwrap_or(self.width),
             patch_px: self.patch_px,
             init: WEIGHTS,
         };
@@ -331,6 +335,7 @@ mod tests {
         let config = Config {
             upsampling: Upsampling::Transposed,
             patch_px: 70,
+            discriminator_width: None,
             ..Config::new(images(256, 256, 3, 0))
         };
         assert_eq!((config.downs, config.channels(0), config.channels(7)), (8, 64, 512));

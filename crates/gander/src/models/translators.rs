@@ -18,7 +18,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
     check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
     let (width, multiple_px) = match model {
         ModelConfig::Pix2pix(config) => {
-            check_patch(config.patch_px)?;
+            check_judge(config.patch_px, config.discriminator_width)?;
             check("model.downs", config.downs, (2..=9).contains(&config.downs))?;
             not_negative("model.l1_weight", config.l1_weight)?;
             if !(0.0..1.0).contains(&config.dropout) {
@@ -27,7 +27,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
             (config.width, 1 << config.downs)
         }
         ModelConfig::Cyclegan(config) => {
-            check_patch(config.patch_px)?;
+            check_judge(config.patch_px, config.discriminator_width)?;
             check("model.blocks", config.blocks, (1..=32).contains(&config.blocks))?;
             check("model.pool", config.pool, config.pool <= 1000)?;
             not_negative("model.cycle_weight", config.cycle_weight)?;
@@ -35,7 +35,7 @@ pub(super) fn validate(model: &ModelConfig) -> error::Result<()> {
             (config.width, 4)
         }
         ModelConfig::Cut(config) | ModelConfig::Fastcut(config) => {
-            check_patch(config.patch_px)?;
+            check_judge(config.patch_px, config.discriminator_width)?;
             check("model.blocks", config.blocks, (1..=32).contains(&config.blocks))?;
             check("model.patches", config.patches, (2..=4096).contains(&config.patches))?;
             check(
@@ -86,8 +86,10 @@ fn divides(family: &'static str, images: ImageSpec, multiple_px: usize) -> error
     })
 }
 
-fn check_patch(side_px: usize) -> error::Result<()> {
-    check("model.patch_px", side_px, patches::SIDES_PX.contains(&side_px))
+fn check_judge(patch_px: usize, width: Option<usize>) -> error::Result<()> {
+    check("model.patch_px", patch_px, patches::SIDES_PX.contains(&patch_px))?;
+    let width = width.unwrap_or(1);
+    check("model.discriminator_width", width, (1..=512).contains(&width))
 }
 
 fn temperature(value: f32) -> error::Result<()> {

@@ -175,6 +175,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     };
     let config = overrides::apply(config, &request.set)?;
     config.validate()?;
+    let pace = pace.map(|pace| pace.of(&config.model)).transpose()?;
     let rationale = rationale::of(request, &config, data.train.len(), pace);
     let budget = minutes.map_or(Budget::Images, |minutes| Budget::Time {
         seconds: minutes * 60.0 * MINUTES_FOR_TRAINING,

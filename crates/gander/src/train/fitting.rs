@@ -28,10 +28,10 @@ pub const MINUTES: f64 = 3.0;
 const REFERENCE: f64 = 2e11;
 
 /// The most operations for an image of a run of three minutes, whatever its size: those of a DCGAN of width 32 at
-/// 64 px, or of a residual translator with a few dozen images a second. Both grow with the root of the time: half of a longer
+/// 64 px, or of a CUT of width 16 to 24 with some twenty images a second. Both grow with the root of the time: half of a longer
 /// time, or of a faster machine, goes into more images, half into wider networks.
 const OPERATIONS_PER_IMAGE: f64 = 6e8;
-const OPERATIONS_PER_TRANSLATION: f64 = 4e9;
+const OPERATIONS_PER_TRANSLATION: f64 = 9e9;
 
 /// The width of a DCGAN that is worth three minutes at sizes below 64 px.
 const WIDTH: usize = 32;
@@ -63,6 +63,17 @@ impl Pace {
             seconds: 0.0,
         })
     }
+
+    /// The same machine's with these networks.
+    ///
+    /// # Errors
+    /// Those of networks that cannot be made.
+    pub fn of(self, model: &ModelConfig) -> Result<Self> {
+        Ok(Self {
+            images_per_second: self.operations_per_second / operations_per_image(model)?,
+            ..self
+        })
+    }
 }
 
 /// Measures this machine and makes networks and average fit the time.
@@ -75,10 +86,7 @@ pub fn fit(choice: &mut Choice, minutes: f64, device: &DeviceRef) -> Result<Pace
     fit_unmeasured(&mut guess, minutes)?;
     let measured = measure(&guess, device)?;
     fit_to(choice, minutes, measured)?;
-    Ok(Pace {
-        images_per_second: measured.operations_per_second / operations_per_image(&choice.model)?,
-        ..measured
-    })
+    measured.of(&choice.model)
 }
 
 /// Makes networks and average fit the time on the machine whose minutes the rules speak of: everywhere the same.
