@@ -175,12 +175,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
 
 fn fastest(arguments: &Arguments) -> gander_tensor::Precision {
     let isa = arguments.isa.unwrap_or_else(Isa::detect);
-    let fastest = if isa.has_bf16() {
-        gander_tensor::Precision::Bf16
-    } else {
-        gander_tensor::Precision::F32
-    };
-    arguments.precision.precision().unwrap_or(fastest)
+    arguments.precision.precision().unwrap_or_else(|| isa.fastest_precision())
 }
 
 fn class_name(generator: &ShippedGenerator, label: u32) -> &str {

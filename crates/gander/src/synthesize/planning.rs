@@ -6,7 +6,7 @@ use std::{
 };
 
 use gander_data::{Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Size, Skipped};
-use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision, RandomKey};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, RandomKey};
 
 use super::{
     Amount, Differing, Measuring, Request, folder,
@@ -96,14 +96,9 @@ pub fn plan(request: Request) -> Result<Plan> {
     for data in std::iter::once(&request.data).chain(&request.unlabeled) {
         folder::check(&request.out, data)?;
     }
-    let precision = if Isa::detect().has_bf16() {
-        Precision::Bf16
-    } else {
-        Precision::F32
-    };
     let device = Cpu::with_options(CpuOptions {
         threads: request.threads,
-        precision,
+        precision: Isa::detect().fastest_precision(),
         ..CpuOptions::default()
     })?;
     let own = OpenOptions {
