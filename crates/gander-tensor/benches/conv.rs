@@ -8,7 +8,7 @@ use std::fmt;
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use gander_tensor::{
-    Activation, Array, Cpu, CpuOptions, DeviceRef, Precision, RandomKey, Tensor, ops::conv::ConvGeometry,
+    Array, Cpu, CpuOptions, DeviceRef, Epilogue, Precision, RandomKey, Tensor, ops::conv::ConvGeometry,
 };
 
 fn main() {
@@ -112,7 +112,7 @@ fn forward(bencher: Bencher<'_, '_>, case: Case) {
     let (x, w) = (random(g.input_len(), 1, &device), random(g.weight_len(), 2, &device));
     bencher
         .counter(ItemsCount::new(g.flops() / 2))
-        .bench_local(|| device.conv(&g, black_box(&x), black_box(&w), None, Activation::Identity));
+        .bench_local(|| device.conv(&g, black_box(&x), black_box(&w), Epilogue::default()));
 }
 
 #[divan::bench(args = cases(), max_time = 0.5)]
@@ -121,7 +121,7 @@ fn input_grad(bencher: Bencher<'_, '_>, case: Case) {
     let (dy, w) = (random(g.output_len(), 3, &device), random(g.weight_len(), 2, &device));
     bencher
         .counter(ItemsCount::new(g.flops() / 2))
-        .bench_local(|| device.conv_input_grad(&g, black_box(&dy), black_box(&w), None, Activation::Identity));
+        .bench_local(|| device.conv_input_grad(&g, black_box(&dy), black_box(&w), Epilogue::default()));
 }
 
 #[divan::bench(args = cases(), max_time = 0.5)]

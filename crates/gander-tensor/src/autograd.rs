@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Array, Device, Error, Result, Shape, Tensor, TensorId, tensor::Origin, trace};
+use crate::{Activation, Array, Device, Error, Result, Shape, Tensor, TensorId, tensor::Origin, trace};
 
 /// One semantic operation: what is recorded for gradients, summaries and export.
 ///
@@ -35,6 +35,18 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// Which values [`Operation::backward`] and [`Operation::tangent`] read; of others only the sides are kept.
     fn reads(&self) -> Reads {
         Reads::default()
+    }
+
+    /// Whether the rules read the value of this operand, where they read operands at all.
+    fn reads_operand(&self, index: usize) -> bool {
+        let _ = index;
+        true
+    }
+
+    /// The slope of the leaky relu that the operation ends in, if its backward rule takes a gradient that has been
+    /// through it already ([`Call::is_gated`]).
+    fn gate(&self) -> Option<f32> {
+        None
     }
 
     /// Whether the result is piecewise linear in the operands that vary, the others held. Then [`Operation::tangent`]
@@ -102,12 +114,45 @@ pub struct Call<'a> {
     pub needs: &'a [bool],
     /// Whether the gradient will itself be differentiated.
     pub create_graph: bool,
+    /// Whether the gradient of the result has been through [`Operation::gate`].
+    pub is_gated: bool,
+    /// What may become of the gradient of each operand in the pass that computes it.
+    pub(crate) offers: &'a [Offer],
+}
+
+/// What becomes of a gradient in the same pass over memory: `gate(gradient) + added`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Onward<'a> {
+    /// What a leaky relu gave, and its slope.
+    pub gate: Option<(&'a Tensor, f32)>,
+    /// What has come back already.
+    pub added: Option<&'a Tensor>,
+}
+
+/// An [`Onward`] that a rule may take, or leave to the tape.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    gate: Option<f32>,
+    added: Option<Tensor>,
+    is_taken: Cell<bool>,
 }
 
 impl Call<'_> {
     /// The gradient of one input, computed only if wanted.
     pub fn want(&self, input: usize, gradient: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
         self.needs[input].then(gradient).transpose()
+    }
+
+    /// What to do with the gradient of an input in the pass that computes it. Who asks has to do it.
+    pub fn onward(&self, input: usize) -> Onward<'_> {
+        let Some(offer) = self.offers.get(input) else {
+            return Onward::default();
+        };
+        offer.is_taken.set(true);
+        Onward {
+            gate: offer.gate.map(|slope| (&self.inputs[input], slope)),
+            added: offer.added.as_ref(),
+        }
     }
 }
 
@@ -158,9 +203,9 @@ pub fn apply(operation: impl Operation, inputs: &[&Tensor]) -> Result<Tensor> {
         return Ok(Tensor::from_array(array, device));
     }
     let operation: Arc<dyn Operation> = Arc::new(operation);
-    let keep = |input: &Tensor| {
+    let keep = |(index, input): (usize, &Tensor)| {
         let wanted_there = input.origin().is_none_or(|origin| origin.operation.reads().output);
-        if wanted_there || operation.reads().inputs {
+        if wanted_there || (operation.reads().inputs && operation.reads_operand(index)) {
             input.clone()
         } else {
             input.without_value()
@@ -168,7 +213,7 @@ pub fn apply(operation: impl Operation, inputs: &[&Tensor]) -> Result<Tensor> {
     };
     let origin = watched.then(|| Origin {
         operation: Arc::clone(&operation),
-        inputs: inputs.iter().map(|&input| keep(input)).collect(),
+        inputs: inputs.iter().copied().enumerate().map(keep).collect(),
     });
     let output = Tensor::new(array, device, watched, origin);
     if tracing {
@@ -224,7 +269,15 @@ pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Re
 }
 
 /// Gradients that have come back so far, by tensor: the newest is complete.
-type Pending = BTreeMap<TensorId, (Tensor, Tensor)>;
+type Pending = BTreeMap<TensorId, Returned>;
+
+/// What has come back to a tensor.
+struct Returned {
+    to: Tensor,
+    gradient: Tensor,
+    /// Whether it has been through [`Operation::gate`].
+    is_gated: bool,
+}
 
 fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Result<HashMap<TensorId, Tensor>> {
     let leads = Leads::find(outputs, inputs);
@@ -235,21 +288,27 @@ fn backward(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Resu
             accumulate(&mut pending, output, seed)?;
         }
     }
-    propagate(pending, &leads, inputs, create_graph, &mut |_, _| {})
+    propagate(pending, &leads, inputs, create_graph, &mut |_| {})
 }
 
 /// Walks the graph from its newest tensor to its oldest, keeping the finished gradients of `inputs`. Every operation
-/// that is passed is shown to `visit`, with the gradient of its result.
+/// that is passed is shown to `visit`, with what came back to its result.
 fn propagate(
     mut pending: Pending,
     leads: &Leads,
     inputs: &[&Tensor],
     create_graph: bool,
-    visit: &mut dyn FnMut(&Tensor, &Tensor),
+    visit: &mut dyn FnMut(&Returned),
 ) -> Result<HashMap<TensorId, Tensor>> {
+    let is_asked_for = |tensor: &Tensor| inputs.iter().any(|input| input.id() == tensor.id());
     let mut finished = HashMap::new();
-    while let Some((id, (tensor, gradient))) = pending.pop_last() {
-        if inputs.iter().any(|input| input.id() == id) {
+    while let Some((id, returned)) = pending.pop_last() {
+        let Returned {
+            to: tensor,
+            gradient,
+            is_gated,
+        } = &returned;
+        if is_asked_for(tensor) {
             finished.insert(id, gradient.clone());
         }
         let Some(origin) = tensor.origin() else { continue };
@@ -257,32 +316,109 @@ fn propagate(
         if !needs.contains(&true) {
             continue;
         }
-        visit(&tensor, &gradient);
+        visit(&returned);
+        // What is to be differentiated again is left as the rules are written.
+        let offers: Vec<Offer> = if create_graph {
+            Vec::new()
+        } else {
+            let offer = |input: &Tensor| Offer::new(input, &pending, &origin.inputs, !is_asked_for(input));
+            origin.inputs.iter().map(offer).collect()
+        };
         let call = Call {
             inputs: &origin.inputs,
-            output: &tensor,
+            output: tensor,
             needs: &needs,
             create_graph,
+            is_gated: *is_gated,
+            offers: &offers,
         };
-        let gradients = origin.operation.backward(&call, &gradient)?;
+        let gradients = origin.operation.backward(&call, gradient)?;
         debug_assert_eq!(gradients.len(), origin.inputs.len(), "{}", origin.operation.name());
-        for ((input, gradient), needed) in origin.inputs.iter().zip(gradients).zip(&needs) {
-            if let (Some(gradient), true) = (gradient, needed) {
-                debug_assert_eq!(gradient.shape(), input.shape(), "{}", origin.operation.name());
-                accumulate(&mut pending, input, gradient)?;
+        for (index, (input, gradient)) in origin.inputs.iter().zip(gradients).enumerate() {
+            let (Some(gradient), true) = (gradient, needs[index]) else {
+                continue;
+            };
+            debug_assert_eq!(gradient.shape(), input.shape(), "{}", origin.operation.name());
+            match offers.get(index).filter(|offer| offer.is_taken.get()) {
+                Some(offer) => offer.settle(&mut pending, input, gradient)?,
+                None => accumulate(&mut pending, input, gradient)?,
             }
         }
     }
     Ok(finished)
 }
 
-fn accumulate(pending: &mut Pending, of: &Tensor, gradient: Tensor) -> Result<()> {
-    let sum = match pending.remove(&of.id()) {
-        Some((_, other)) => other.add(&gradient)?,
-        None => gradient,
+impl Offer {
+    /// What can be done with the gradient of an operand. One that is asked for is wanted as it is, not gated.
+    fn new(input: &Tensor, pending: &Pending, operands: &[Tensor], may_be_gated: bool) -> Self {
+        let gate = input.origin().filter(|_| may_be_gated);
+        let gate = gate.and_then(|origin| origin.operation.gate());
+        // An operand that stands there twice gets two gradients, of which neither knows the other.
+        let is_once = operands.iter().filter(|other| other.id() == input.id()).count() == 1;
+        let added = pending
+            .get(&input.id())
+            .filter(|returned| is_once && returned.is_gated == gate.is_some());
+        Self {
+            gate,
+            added: added.map(|returned| returned.gradient.clone()),
+            is_taken: Cell::new(false),
+        }
+    }
+
+    /// Takes note of a gradient for which the offer was taken.
+    fn settle(&self, pending: &mut Pending, to: &Tensor, gradient: Tensor) -> Result<()> {
+        if self.added.is_some() {
+            pending.remove(&to.id());
+        }
+        let returned = Returned {
+            to: to.clone(),
+            gradient,
+            is_gated: self.gate.is_some(),
+        };
+        add(pending, returned)
+    }
+}
+
+fn accumulate(pending: &mut Pending, to: &Tensor, gradient: Tensor) -> Result<()> {
+    let returned = Returned {
+        to: to.clone(),
+        gradient,
+        is_gated: false,
     };
-    pending.insert(of.id(), (of.clone(), sum));
+    add(pending, returned)
+}
+
+/// Adds to what has come back; where one of the two has been through the gate, so has the sum.
+fn add(pending: &mut Pending, returned: Returned) -> Result<()> {
+    let sum = match pending.remove(&returned.to.id()) {
+        Some(other) => {
+            let is_gated = other.is_gated || returned.is_gated;
+            let [other, own] = [other, returned].map(|one| if is_gated { one.gated() } else { Ok(one) });
+            let (other, own) = (other?, own?);
+            Returned {
+                gradient: other.gradient.add(&own.gradient)?,
+                ..own
+            }
+        }
+        None => returned,
+    };
+    pending.insert(sum.to.id(), sum);
     Ok(())
+}
+
+impl Returned {
+    /// The same behind the gate.
+    fn gated(self) -> Result<Self> {
+        let gate = self.to.origin().and_then(|origin| origin.operation.gate());
+        Ok(match gate.filter(|_| !self.is_gated) {
+            Some(slope) => Self {
+                gradient: Activation::LeakyRelu(slope).backward(&self.gradient, &self.to)?,
+                is_gated: true,
+                ..self
+            },
+            None => self,
+        })
+    }
 }
 
 /// The tensors from which a path leads to one of the inputs.

@@ -50,6 +50,28 @@ pub struct NormPass<'a> {
     pub activation: Activation,
 }
 
+/// What follows the last addition of a convolution, in the same pass over memory: `gate(act(sum + bias)) + added`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// One value for each channel.
+    pub bias: Option<&'a Array>,
+    /// A function of each value.
+    pub activation: Activation,
+    /// A factor for each value.
+    pub gate: Option<Gate<'a>>,
+    /// One value for each of the result.
+    pub added: Option<&'a Array>,
+}
+
+/// The derivative of a leaky relu as a factor: one where its result is positive, else its slope.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate<'a> {
+    /// What the leaky relu gave, of the shape of what is multiplied.
+    pub result: &'a Array,
+    /// Its slope.
+    pub slope: f32,
+}
+
 /// The numbers of one Adam step.
 ///
 /// `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
@@ -131,16 +153,9 @@ pub trait Device: Debug + Send + Sync {
     /// A batch of matrix products, with a bias over columns and an activation.
     fn matmul(&self, g: &MatmulGeometry, a: &Array, b: &Array, bias: Option<&Array>, act: Activation) -> Result<Array>;
     /// A convolution; the result is flat in the geometry's order and reshaped by the operation.
-    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, bias: Option<&Array>, act: Activation) -> Result<Array>;
+    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array>;
     /// Its gradient for the input, which is the transposed convolution.
-    fn conv_input_grad(
-        &self,
-        g: &ConvGeometry,
-        dy: &Array,
-        w: &Array,
-        bias: Option<&Array>,
-        act: Activation,
-    ) -> Result<Array>;
+    fn conv_input_grad(&self, g: &ConvGeometry, dy: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array>;
     /// Its gradient for the weight.
     fn conv_weight_grad(&self, g: &ConvGeometry, x: &Array, dy: &Array) -> Result<Array>;
     /// For each output of a max pooling the flat index (u32) of its first largest input.

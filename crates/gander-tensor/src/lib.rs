@@ -34,9 +34,9 @@ mod trace;
 
 pub use array::{Array, Storage};
 pub use autograd::{
-    Call, GradOptions, Operation, Reads, Slopes, Unused, apply, grad, is_piecewise_linear, no_grad, slopes,
+    Call, GradOptions, Onward, Operation, Reads, Slopes, Unused, apply, grad, is_piecewise_linear, no_grad, slopes,
 };
-pub use device::{AdamStep, BatchStatistics, Device, DeviceRef, NormGeometry, NormPass};
+pub use device::{AdamStep, BatchStatistics, Device, DeviceRef, Epilogue, Gate, NormGeometry, NormPass};
 pub use devices::cpu::{Cpu, CpuOptions};
 pub use devices::reference::Reference;
 pub use dtype::DType;
@@ -47,7 +47,7 @@ pub use shape::Shape;
 pub use tensor::{Tensor, TensorId};
 pub use trace::{Trace, TracedOperation, trace};
 
-pub use ops::conv::{ConvOptions, conv, conv_transpose};
+pub use ops::conv::{ConvOptions, conv, conv_added, conv_transpose};
 pub use ops::elementwise::{Activation, BinaryOp, UnaryOp};
 pub use ops::layout::concat;
 pub use ops::matmul::{MatmulOptions, linear, matmul};

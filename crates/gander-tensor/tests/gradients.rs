@@ -4,8 +4,8 @@
 
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, DeviceRef, GradOptions, MatmulOptions, NormOptions, RandomKey, Reference,
-    Result, Tensor, Unused, batch_norm, concat, conv, conv_transpose, grad, group_norm, instance_norm, layer_norm,
-    linear, matmul, ops::elementwise::binary, ops::pool::minibatch_std,
+    Result, Tensor, Unused, batch_norm, concat, conv, conv_added, conv_transpose, grad, group_norm, instance_norm,
+    layer_norm, linear, matmul, ops::elementwise::binary, ops::pool::minibatch_std,
 };
 
 /// Step of the differences: their error is of order `h²`, rounding's of order `1e-16 / h`.
@@ -228,6 +228,71 @@ fn products() {
         check_twice("linear", &[x.clone(), w.clone(), b.clone()], &|x| {
             linear(&x[0], &x[1], Some(&x[2]), activation)
         });
+    }
+}
+
+fn pointwise() -> ConvOptions {
+    ConvOptions::default()
+}
+
+fn leaky(padding: usize, groups: usize) -> ConvOptions {
+    ConvOptions {
+        padding,
+        groups,
+        activation: Activation::LeakyRelu(0.2),
+        ..ConvOptions::default()
+    }
+}
+
+/// A block whose leaky maps have several readers: `x, w0, b0, w1, w2` to the sum of a residual path and of two more.
+fn block(t: &[Tensor]) -> Result<[Tensor; 2]> {
+    let wide = conv(&t[0], &t[1], Some(&t[2]), leaky(0, 1))?;
+    let inside = conv(&wide, &t[3], None, leaky(1, 2))?;
+    let y = conv_added(&inside, &t[4], None, &t[0], pointwise())?;
+    let beside = conv(&wide, &t[4], None, pointwise())?.mul(&y)?;
+    let y = y.add(&beside)?.add(&wide.square()?.sum_all()?)?;
+    Ok([y, wide])
+}
+
+fn block_inputs() -> Vec<Tensor> {
+    let device = Reference::shared();
+    let shapes: [&[usize]; 5] = [&[2, 3, 4, 4], &[1, 1, 4, 8], &[8], &[3, 3, 4, 8], &[1, 1, 8, 4]];
+    let inputs = shapes.iter().enumerate();
+    inputs
+        .map(|(seed, shape)| random(shape, seed as u64, &device).mul_scalar(0.3).unwrap())
+        .collect()
+}
+
+/// Gates and sums that the tape leaves to convolutions give what the rules give one by one.
+#[test]
+fn residual_blocks() {
+    check_twice("residual block", &block_inputs(), &|t| {
+        Ok(block(t)?.into_iter().next().unwrap())
+    });
+}
+
+/// A gradient that is asked for has not been through the leaky relu that made its tensor.
+#[test]
+fn gradients_in_the_middle_of_a_block() {
+    let leaves: Vec<Tensor> = block_inputs().iter().map(Tensor::watch).collect();
+    let [y, wide] = block(&leaves).unwrap();
+    let asked = [&wide, &leaves[0], &leaves[1]];
+    let gradients = |create_graph| {
+        let options = GradOptions {
+            create_graph,
+            ..GradOptions::default()
+        };
+        let gradients = grad(&[&scalar(&y, 5)], &asked, options).unwrap();
+        gradients
+            .iter()
+            .flat_map(|gradient| gradient.to_vec_f64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    for (fused, plain) in gradients(false).iter().zip(gradients(true)) {
+        assert!(
+            (fused - plain).abs() < 1e-12 * (1.0 + plain.abs()),
+            "{fused} and {plain}"
+        );
     }
 }
 

@@ -4,8 +4,8 @@
 
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, Cpu, CpuOptions, DeviceRef, GradOptions, Isa, MatmulOptions, NormOptions,
-    Precision, RandomKey, Reference, Result, Tensor, UnaryOp, batch_norm, concat, conv, conv_transpose, grad,
-    instance_norm, linear, matmul,
+    Precision, RandomKey, Reference, Result, Tensor, UnaryOp, batch_norm, concat, conv, conv_added, conv_transpose,
+    grad, instance_norm, linear, matmul,
     ops::elementwise::{binary, unary},
 };
 use proptest::prelude::*;
@@ -107,6 +107,30 @@ proptest! {
         let terms = batch * kernel.pow(sides.len() as u32) * sides.iter().product::<usize>() * inputs.max(outputs);
         let shapes = [x, w, vec![groups * outputs]];
         compare("conv", &shapes, terms, &|t| conv(&t[0], &t[1], Some(&t[2]), options));
+    }
+
+    #[test]
+    fn residual_blocks(
+        batch in 1usize..4,
+        (height, width) in (1usize..9, 1usize..9),
+        (groups, channels) in (1usize..4, 1usize..20),
+    ) {
+        let inside = 2 * groups * channels;
+        let leaky = |padding, groups| ConvOptions {
+            padding, groups, activation: Activation::LeakyRelu(0.2), ..ConvOptions::default()
+        };
+        let shapes = [
+            vec![batch, height, width, channels],
+            vec![1, 1, channels, inside],
+            vec![3, 3, inside / groups, inside],
+            vec![1, 1, inside, channels],
+        ];
+        let terms = batch * height * width * 9 * inside * 8;
+        compare("residual block", &shapes, terms, &|t| {
+            let wide = conv(&t[0], &t[1], None, leaky(0, 1))?;
+            let mixed = conv(&wide, &t[2], None, leaky(1, groups))?.mul_scalar(0.1)?;
+            conv_added(&mixed, &t[3], None, &t[0], ConvOptions::default())
+        });
     }
 
     #[test]

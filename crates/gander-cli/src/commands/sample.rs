@@ -175,7 +175,10 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
 
 fn fastest(arguments: &Arguments) -> gander_tensor::Precision {
     let isa = arguments.isa.unwrap_or_else(Isa::detect);
-    arguments.precision.precision().unwrap_or_else(|| isa.fastest_precision())
+    arguments
+        .precision
+        .precision()
+        .unwrap_or_else(|| isa.fastest_precision())
 }
 
 fn class_name(generator: &ShippedGenerator, label: u32) -> &str {

@@ -1,6 +1,6 @@
 //! Convolution and transposed convolution as layers.
 
-use gander_tensor::{ConvOptions, Result, Tensor, conv, conv_transpose, conv_upsampled};
+use gander_tensor::{ConvOptions, Result, Tensor, conv, conv_added, conv_transpose, conv_upsampled};
 
 use super::{Mode, SpectralNorm};
 use crate::{Init, Parameter, Scope};
@@ -114,6 +114,11 @@ impl Conv {
     /// `[batch, spatial…, in]` to `[batch, spatial…, out]`.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         conv(x, &self.weight(mode)?, self.bias().as_ref(), self.options)
+    }
+
+    /// The same and `added`, of the result's shape, in one pass: the end of a residual block.
+    pub fn forward_added(&self, x: &Tensor, added: &Tensor, mode: Mode) -> Result<Tensor> {
+        conv_added(x, &self.weight(mode)?, self.bias().as_ref(), added, self.options)
     }
 
     /// The same of `x` with each side doubled by repetition, in less than half the work.

@@ -33,6 +33,7 @@ fn varies(tensor: &Tensor, leads: &Leads) -> Vec<bool> {
 struct Step {
     output: Tensor,
     gradient: Tensor,
+    is_gated: bool,
     varies: Vec<bool>,
 }
 
@@ -56,19 +57,16 @@ pub fn slopes(output: &Tensor, seeds: &Tensor, inputs: &[&Tensor]) -> Result<Slo
     no_grad(|| {
         let leads = Leads::find(&[output], inputs);
         let mut steps = Vec::new();
-        let mut finished = propagate(
-            Pending::from([(output.id(), (output.clone(), seeds.clone()))]),
-            &leads,
-            inputs,
-            false,
-            &mut |output, gradient| {
-                steps.push(Step {
-                    output: output.clone(),
-                    gradient: gradient.clone(),
-                    varies: varies(output, &leads),
-                });
-            },
-        )?;
+        let mut seeded = Pending::new();
+        accumulate(&mut seeded, output, seeds.clone())?;
+        let mut finished = propagate(seeded, &leads, inputs, false, &mut |returned| {
+            steps.push(Step {
+                output: returned.to.clone(),
+                gradient: returned.gradient.clone(),
+                is_gated: returned.is_gated,
+                varies: varies(&returned.to, &leads),
+            });
+        })?;
         steps.reverse();
         let gradients = inputs
             .iter()
@@ -118,6 +116,8 @@ impl Slopes {
                         output: &step.output,
                         needs: &step.varies,
                         create_graph: false,
+                        is_gated: false,
+                        offers: &[],
                     };
                     changes.insert(step.output.id(), origin.operation.tangent(&call, &moved)?);
                 }
@@ -131,7 +131,7 @@ impl Slopes {
                     }
                 }
             }
-            let mut finished = propagate(pending, &leads, weights, false, &mut |_, _| {})?;
+            let mut finished = propagate(pending, &leads, weights, false, &mut |_| {})?;
             weights
                 .iter()
                 .map(|weight| match finished.remove(&weight.id()) {
@@ -174,12 +174,14 @@ fn to_weights(step: &Step, moved: &[Option<Tensor>], leads: &Leads, pending: &mu
     if !needs.contains(&true) {
         return Ok(());
     }
+    let operation = &origin.operation;
     let inputs = origin
         .inputs
         .iter()
         .zip(moved)
-        .map(|(operand, change)| match change {
-            Some(change) if origin.operation.reads().inputs => operand.detach().add(change),
+        .enumerate()
+        .map(|(index, (operand, change))| match change {
+            Some(change) if operation.reads().inputs && operation.reads_operand(index) => operand.detach().add(change),
             _ => Ok(operand.clone()),
         })
         .collect::<Result<Vec<_>>>()?;
@@ -188,8 +190,10 @@ fn to_weights(step: &Step, moved: &[Option<Tensor>], leads: &Leads, pending: &mu
         output: &step.output,
         needs: &needs,
         create_graph: false,
+        is_gated: step.is_gated,
+        offers: &[],
     };
-    let gradients = origin.operation.backward(&call, &step.gradient)?;
+    let gradients = operation.backward(&call, &step.gradient)?;
     for ((operand, gradient), needed) in origin.inputs.iter().zip(gradients).zip(&needs) {
         if let (Some(gradient), true) = (gradient, needed) {
             accumulate(pending, operand, gradient)?;

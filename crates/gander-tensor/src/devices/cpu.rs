@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
-    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Error, Isa, NormGeometry,
-    NormPass, Precision, Result, Shape, UnaryOp,
+    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Epilogue, Error, Isa,
+    NormGeometry, NormPass, Precision, Result, Shape, UnaryOp,
     devices::reference::index_error,
     kernels::{
         self, Context,
+        gemm::After,
         memory::{Buffer, Pool},
         threads::ThreadPool,
     },
@@ -138,6 +139,34 @@ impl Deref for Floats<'_> {
         match self {
             Self::Stored(values) => values,
             Self::Widened(buffer, len) => &buffer.as_slice()[..*len],
+        }
+    }
+}
+
+/// What follows a convolution, as float32 values.
+struct Following<'a> {
+    bias: Option<Floats<'a>>,
+    activation: Activation,
+    gate: Option<(Floats<'a>, f32)>,
+    added: Option<Floats<'a>>,
+}
+
+impl<'a> Following<'a> {
+    fn new(cpu: &Cpu, after: Epilogue<'a>) -> Self {
+        Self {
+            bias: after.bias.map(|bias| cpu.floats(bias)),
+            activation: after.activation,
+            gate: after.gate.map(|gate| (cpu.floats(gate.result), gate.slope)),
+            added: after.added.map(|added| cpu.floats(added)),
+        }
+    }
+
+    fn borrow(&self) -> After<'_> {
+        After {
+            bias: self.bias.as_deref(),
+            activation: self.activation,
+            gate: self.gate.as_ref().map(|(result, slope)| (&**result, *slope)),
+            added: self.added.as_deref(),
         }
     }
 }
@@ -326,24 +355,17 @@ impl Device for Cpu {
         })
     }
 
-    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, bias: Option<&Array>, act: Activation) -> Result<Array> {
-        let bias = bias.map(|bias| self.floats(bias));
+    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array> {
+        let after = Following::new(self, after);
         self.fill_like(x, [g.output_len()], |ctx, y| {
-            kernels::conv::conv(ctx, g, &self.floats(x), &self.floats(w), bias.as_deref(), act, y);
+            kernels::conv::conv(ctx, g, &self.floats(x), &self.floats(w), after.borrow(), y);
         })
     }
 
-    fn conv_input_grad(
-        &self,
-        g: &ConvGeometry,
-        dy: &Array,
-        w: &Array,
-        bias: Option<&Array>,
-        act: Activation,
-    ) -> Result<Array> {
-        let bias = bias.map(|bias| self.floats(bias));
+    fn conv_input_grad(&self, g: &ConvGeometry, dy: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array> {
+        let after = Following::new(self, after);
         self.fill_like(dy, [g.input_len()], |ctx, dx| {
-            kernels::conv::conv_input_grad_fused(ctx, g, &self.floats(dy), &self.floats(w), bias.as_deref(), act, dx);
+            kernels::conv::conv_input_grad(ctx, g, &self.floats(dy), &self.floats(w), after.borrow(), dx);
         })
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use half::bf16;
 
 use crate::{
-    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Error, NormGeometry, NormPass,
-    Result, Shape, UnaryOp,
+    Activation, AdamStep, Array, BatchStatistics, BinaryOp, DType, Device, DeviceRef, Epilogue, Error, Gate,
+    NormGeometry, NormPass, Result, Shape, UnaryOp,
     kernels::random::{normal_at, uniform_at},
     ops::{
         conv::{self, ConvGeometry},
@@ -68,6 +68,22 @@ fn finish(mut y: Vec<f64>, bias: Option<&Array>, act: Activation) -> Vec<f64> {
         for value in &mut y {
             *value = op.reference(*value);
         }
+    }
+    y
+}
+
+/// All that may follow a convolution.
+fn follow(y: Vec<f64>, after: Epilogue<'_>) -> Vec<f64> {
+    let mut y = finish(y, after.bias, after.activation);
+    if let Some(Gate { result, slope }) = after.gate {
+        let op = BinaryOp::LeakyReluGrad(slope);
+        let gates = y.iter_mut().zip(floats(result));
+        gates.for_each(|(value, &result)| *value = op.reference(*value, result));
+    }
+    if let Some(added) = after.added {
+        y.iter_mut()
+            .zip(floats(added))
+            .for_each(|(value, &added)| *value += added);
     }
     y
 }
@@ -265,21 +281,14 @@ impl Device for Reference {
         Ok(flat(a, finish(matmul::reference(g, floats(a), floats(b)), bias, act)))
     }
 
-    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, bias: Option<&Array>, act: Activation) -> Result<Array> {
-        Ok(flat(x, finish(conv::reference(g, floats(x), floats(w)), bias, act)))
+    fn conv(&self, g: &ConvGeometry, x: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array> {
+        Ok(flat(x, follow(conv::reference(g, floats(x), floats(w)), after)))
     }
 
-    fn conv_input_grad(
-        &self,
-        g: &ConvGeometry,
-        dy: &Array,
-        w: &Array,
-        bias: Option<&Array>,
-        act: Activation,
-    ) -> Result<Array> {
+    fn conv_input_grad(&self, g: &ConvGeometry, dy: &Array, w: &Array, after: Epilogue<'_>) -> Result<Array> {
         Ok(flat(
             dy,
-            finish(conv::input_grad_reference(g, floats(dy), floats(w)), bias, act),
+            follow(conv::input_grad_reference(g, floats(dy), floats(w)), after),
         ))
     }
 

@@ -18,53 +18,42 @@ use plan::Plan;
 use winograd::Pass;
 
 use super::{
-    Context,
-    gemm::{MAX_OUTS, matmul},
+    Context, elementwise,
+    gemm::{After, MAX_OUTS, matmul},
 };
 use crate::{
     Activation,
     ops::{conv::ConvGeometry, matmul::MatmulGeometry},
 };
 
-/// `y = act(conv(x, w) + bias)`
-pub(crate) fn conv(
-    ctx: &Context,
-    g: &ConvGeometry,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    act: Activation,
-    y: &mut [f32],
-) {
+/// `y = conv(x, w)`, and what follows.
+pub(crate) fn conv(ctx: &Context, g: &ConvGeometry, x: &[f32], w: &[f32], after: After<'_>, y: &mut [f32]) {
     check(g, x, w, y);
-    assert!(bias.is_none_or(|bias| bias.len() == g.out_channels));
+    check_after(after, g.out_channels, y.len());
     if let Some(product) = as_product(g) {
-        return matmul(ctx, &product, x, w, bias, act, y);
+        matmul(ctx, &product, x, w, after.bias, after.activation, y);
+        return follow(ctx, after, y);
     }
+    let (inner, rest) = after.apart();
     if let Some(tiling) = winograd::tiling(ctx, g, Pass::Forward) {
-        return tiling.run(ctx, x, w, bias, act, y);
+        tiling.run(ctx, x, w, inner, y);
+    } else {
+        forward::run(ctx, &Plan::forward(g), (x, w, Reduce::Middle), inner, y);
     }
-    forward::run(ctx, &Plan::forward(g), (x, w, Reduce::Middle), bias, act, y);
+    follow(ctx, rest, y);
 }
 
-/// The gradient for the input: `dx = convᵀ(dy, w)`.
-#[cfg(test)]
-pub(crate) fn conv_input_grad(ctx: &Context, g: &ConvGeometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    conv_input_grad_fused(ctx, g, dy, w, None, Activation::Identity, dx);
-}
-
-/// The transposed convolution as a layer: `dx = act(convᵀ(dy, w) + bias)`.
-pub(crate) fn conv_input_grad_fused(
+/// The gradient for the input, which is the transposed convolution: `dx = convᵀ(dy, w)`, and what follows.
+pub(crate) fn conv_input_grad(
     ctx: &Context,
     g: &ConvGeometry,
     dy: &[f32],
     w: &[f32],
-    bias: Option<&[f32]>,
-    act: Activation,
+    after: After<'_>,
     dx: &mut [f32],
 ) {
     check(g, dx, w, dy);
-    assert!(bias.is_none_or(|bias| bias.len() == g.in_channels));
+    check_after(after, g.in_channels, dx.len());
     if let Some(MatmulGeometry { m, k, n, .. }) = as_product(g) {
         let product = MatmulGeometry {
             m,
@@ -73,13 +62,27 @@ pub(crate) fn conv_input_grad_fused(
             transpose_b: true,
             ..PRODUCT
         };
-        let repeated = bias.map(|bias| bias.repeat(k / g.in_channels));
-        return matmul(ctx, &product, dy, w, repeated.as_deref(), act, dx);
+        let repeated = after.bias.map(|bias| bias.repeat(k / g.in_channels));
+        matmul(ctx, &product, dy, w, repeated.as_deref(), after.activation, dx);
+        return follow(ctx, after, dx);
     }
+    let (inner, rest) = after.apart();
     if let Some(tiling) = winograd::tiling(ctx, g, Pass::InputGrad) {
-        return tiling.run(ctx, dy, w, bias, act, dx);
+        tiling.run(ctx, dy, w, inner, dx);
+    } else {
+        forward::run(ctx, &Plan::backward(g), (dy, w, Reduce::Last), inner, dx);
     }
-    forward::run(ctx, &Plan::backward(g), (dy, w, Reduce::Last), bias, act, dx);
+    follow(ctx, rest, dx);
+}
+
+/// Gate and addition in passes of their own.
+fn follow(ctx: &Context, after: After<'_>, y: &mut [f32]) {
+    if let Some((result, slope)) = after.gate {
+        elementwise::gate(ctx, y, result, slope);
+    }
+    if let Some(added) = after.added {
+        elementwise::add_onto(ctx, y, added);
+    }
 }
 
 /// The gradient for the weight.
@@ -121,6 +124,12 @@ fn as_product(g: &ConvGeometry) -> Option<MatmulGeometry> {
         n: g.out_channels,
         ..PRODUCT
     })
+}
+
+fn check_after(after: After<'_>, channels: usize, values: usize) {
+    assert!(after.bias.is_none_or(|bias| bias.len() == channels));
+    assert!(after.gate.is_none_or(|(result, _)| result.len() == values));
+    assert!(after.added.is_none_or(|added| added.len() == values));
 }
 
 fn check(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {

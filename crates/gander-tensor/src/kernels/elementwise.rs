@@ -11,7 +11,7 @@ use crate::{Activation, UnaryOp};
 
 mod binary;
 
-pub(crate) use binary::{binary, broadcast};
+pub(crate) use binary::{add_onto, binary, broadcast, gate};
 
 /// Elements of one task: 64 KiB, which stay in a core's second-level cache.
 pub(super) const PART: usize = 16 * 1024;

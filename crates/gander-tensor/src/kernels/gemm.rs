@@ -39,12 +39,79 @@ pub(super) struct Segment {
     pub(super) row: usize,
 }
 
-/// What follows the last addition.
+/// What follows the last addition: `gate(act(sum + bias)) + added`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct After<'a> {
+    /// One value for each column.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Activation,
+    /// For each value of the result that of a leaky relu, and the factor where it is not positive.
+    pub(crate) gate: Option<(&'a [f32], f32)>,
+    /// For each value of the result what is added to it.
+    pub(crate) added: Option<&'a [f32]>,
+}
+
+impl<'a> After<'a> {
+    /// A bias and an activation.
+    pub(crate) fn bias(bias: Option<&'a [f32]>, activation: Activation) -> Self {
+        Self {
+            bias,
+            activation,
+            ..Self::default()
+        }
+    }
+
+    /// What register tiles do while they hold the sums, and what is left to passes of their own.
+    pub(super) fn apart(self) -> (Self, Self) {
+        let Self { bias, activation, .. } = self;
+        if drive::is_left_out(activation) {
+            let rest = Self {
+                bias: None,
+                activation: Activation::Identity,
+                ..self
+            };
+            (Self::bias(bias, activation), rest)
+        } else {
+            (self, Self::default())
+        }
+    }
+}
+
+/// The same for a tile.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finish {
     /// Null, or one value for each column.
     pub(super) bias: *const f32,
     pub(super) activation: Activation,
+    /// The result's first value: the operands below lie beside it as they do beside the whole result.
+    pub(super) base: *const f32,
+    /// Null, or values of a leaky relu.
+    pub(super) gate: *const f32,
+    /// The factor where they are not positive.
+    pub(super) slope: f32,
+    /// Null, or what is added.
+    pub(super) added: *const f32,
+}
+
+impl Finish {
+    /// For the columns of a panel of a result that begins at `base`.
+    pub(super) fn new(after: After<'_>, columns: std::ops::Range<usize>, base: *const f32) -> Self {
+        let start = |operand: Option<&[f32]>| operand.map_or(std::ptr::null(), <[f32]>::as_ptr);
+        Self {
+            bias: start(after.bias.map(|bias| &bias[columns])),
+            activation: after.activation,
+            base,
+            gate: start(after.gate.map(|(result, _)| result)),
+            slope: after.gate.map_or(0.0, |(_, slope)| slope),
+            added: start(after.added),
+        }
+    }
+
+    /// The value of an operand that belongs to a value of the result.
+    #[inline(always)]
+    fn beside(&self, operand: *const f32, c: *mut f32) -> *const u8 {
+        operand.cast::<u8>().wrapping_add(c.addr() - self.base.addr())
+    }
 }
 
 /// One register tile. All rows are computed and must be readable; the first `rows` by `columns` are written.

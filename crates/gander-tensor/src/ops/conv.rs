@@ -9,7 +9,10 @@
 //! | `I(dy, w)` | `C(g, w)` | `W(g, dy)` |
 //! | `W(x, dy)` | `I(dy, g)` | `C(x, g)` |
 
-use crate::{Activation, Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
+use crate::{
+    Activation, Array, Call, Device, Epilogue, Error, Gate, Operation, Reads, Result, Shape, Tensor, apply,
+    autograd::Onward,
+};
 
 /// The complete geometry of a convolution, with shorter spatial ranks led by axes of size one.
 ///
@@ -164,6 +167,40 @@ fn three(sides: &[usize], fill: usize) -> [usize; 3] {
 /// - `bias`: `[out]`
 /// - returns: `[batch, spatial…, out]`, each side `(side + 2·padding − dilation·(kernel − 1) − 1) / stride + 1`
 pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
+    conv_of(x, weight, bias, None, options)
+}
+
+/// A convolution and what is added to it in the same pass, as at the end of a residual block.
+///
+/// # Shapes
+/// - `added`: that of the result; the others are those of [`conv`]
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for an activation, of which nothing would be left to see behind the sum.
+pub fn conv_added(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    added: &Tensor,
+    options: ConvOptions,
+) -> Result<Tensor> {
+    if options.activation != Activation::Identity {
+        return Err(Error::InvalidArgument {
+            op: "conv_added",
+            argument: "activation",
+            value: format!("{:?}", options.activation),
+        });
+    }
+    conv_of(x, weight, bias, Some(added), options)
+}
+
+fn conv_of(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    added: Option<&Tensor>,
+    options: ConvOptions,
+) -> Result<Tensor> {
     let op = "conv";
     let spatial = check_operands(op, x, weight, options)?;
     let (in_channels, out_channels) = (x.shape().channels(), weight.shape().channels());
@@ -207,16 +244,28 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOpt
         output: [&[x.side(0)], sides.as_slice(), &[out_channels]].concat().into(),
     };
     check_bias(op, bias, out_channels)?;
-    apply_with_bias(
-        Conv {
-            geometry,
-            shapes,
-            activation: options.activation,
-        },
-        x,
-        weight,
-        bias,
-    )
+    if let Some(added) = added
+        && *added.shape() != shapes.output
+    {
+        return Err(Error::ShapeMismatch {
+            op,
+            left: shapes.output,
+            right: added.shape().clone(),
+        });
+    }
+    let behind = Behind {
+        bias: bias.is_some(),
+        activation: options.activation,
+        added: added.is_some(),
+        ..Behind::default()
+    };
+    let operands = [Some(x), Some(weight), bias, added];
+    let conv = Conv {
+        geometry,
+        shapes,
+        behind,
+    };
+    apply(conv, &operands.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// A transposed convolution: the gradient of a convolution, used as a layer that makes images larger.
@@ -278,16 +327,18 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
         output: x.shape().clone(),
     };
     check_bias(op, bias, in_channels)?;
-    apply_with_bias(
-        ConvInputGrad {
-            geometry,
-            shapes,
-            activation: options.activation,
-        },
-        x,
-        weight,
-        bias,
-    )
+    let behind = Behind {
+        bias: bias.is_some(),
+        activation: options.activation,
+        ..Behind::default()
+    };
+    let operands = [Some(x), Some(weight), bias];
+    let transposed = ConvInputGrad {
+        geometry,
+        shapes,
+        behind,
+    };
+    apply(transposed, &operands.into_iter().flatten().collect::<Vec<_>>())
 }
 
 fn check_operands(op: &'static str, x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<usize> {
@@ -336,13 +387,6 @@ fn check_bias(op: &'static str, bias: Option<&Tensor>, channels: usize) -> Resul
     }
 }
 
-fn apply_with_bias(operation: impl Operation, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    match bias {
-        Some(bias) => apply(operation, &[x, weight, bias]),
-        None => apply(operation, &[x, weight]),
-    }
-}
-
 /// The shapes with their own number of spatial axes.
 #[derive(Debug, Clone)]
 struct Shapes {
@@ -352,15 +396,121 @@ struct Shapes {
 }
 
 impl Shapes {
-    fn attributes(geometry: &ConvGeometry, activation: Activation) -> Vec<(&'static str, String)> {
-        vec![
+    fn attributes(geometry: &ConvGeometry, behind: Behind) -> Vec<(&'static str, String)> {
+        let mut attributes = vec![
             ("kernel", format!("{:?}", geometry.kernel)),
             ("stride", format!("{:?}", geometry.stride)),
             ("padding", format!("{:?}", geometry.padding)),
             ("dilation", format!("{:?}", geometry.dilation)),
             ("groups", geometry.groups.to_string()),
-            ("activation", format!("{activation:?}")),
-        ]
+            ("activation", format!("{:?}", behind.activation)),
+        ];
+        if behind.added {
+            attributes.push(("added", "last operand".into()));
+        }
+        attributes
+    }
+}
+
+/// What follows in the same pass, `gate(act(sum + bias)) + added`. It takes operands behind the first two, in this
+/// order: bias, gate, added. Of activation and the other two only one is there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Behind {
+    bias: bool,
+    activation: Activation,
+    gate: Option<f32>,
+    added: bool,
+}
+
+impl Behind {
+    fn gate_at(&self) -> usize {
+        2 + usize::from(self.bias)
+    }
+
+    fn added_at(&self) -> usize {
+        self.gate_at() + usize::from(self.gate.is_some())
+    }
+
+    fn epilogue<'a>(&self, inputs: &[&'a Array]) -> Epilogue<'a> {
+        Epilogue {
+            bias: self.bias.then(|| inputs[2]),
+            activation: self.activation,
+            gate: self.gate.map(|slope| Gate {
+                result: inputs[self.gate_at()],
+                slope,
+            }),
+            added: self.added.then(|| inputs[self.added_at()]),
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads {
+            inputs: true,
+            output: self.activation != Activation::Identity,
+        }
+    }
+
+    fn reads_operand(&self, index: usize) -> bool {
+        index < 2 || (self.gate.is_some() && index == self.gate_at())
+    }
+
+    /// The slope of the leaky relu at the end.
+    fn slope(&self) -> Option<f32> {
+        match self.activation {
+            Activation::Relu => Some(0.0),
+            Activation::LeakyRelu(slope) => Some(slope),
+            _ => None,
+        }
+    }
+
+    /// The sum is one of what varies, each times what does not.
+    fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
+        let is_held = |index: usize| index == 0 || (self.added && index == self.added_at()) || !varies[index];
+        self.activation.is_piecewise_linear() && self.gate.is_none() && (0..varies.len()).all(is_held)
+    }
+
+    /// The gradient of the sum, from that of the result.
+    fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Tensor> {
+        match self.gate {
+            Some(slope) => Activation::LeakyRelu(slope).backward(grad, &call.inputs[self.gate_at()]),
+            None if call.is_gated => Ok(grad.clone()),
+            None => self.activation.backward(grad, call.output),
+        }
+    }
+
+    /// The gradients of the operands behind the first two, from those of the result and of the sum.
+    fn gradients(&self, call: &Call<'_>, grad: &Tensor, of_sum: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let mut gradients = Vec::new();
+        if self.bias {
+            gradients.push(call.want(2, || sum_to_channels(of_sum))?);
+        }
+        if self.gate.is_some() {
+            gradients.push(None);
+        }
+        if self.added {
+            gradients.push(call.want(self.added_at(), || Ok(grad.clone()))?);
+        }
+        Ok(gradients)
+    }
+
+    /// The change of the result; `sum` makes that of the sum, and what follows, of the change of the first operand.
+    fn tangent(
+        &self,
+        call: &Call<'_>,
+        changes: &[Option<Tensor>],
+        sum: impl FnOnce(&Tensor, Onward<'_>) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let added = if self.added {
+            changes[self.added_at()].as_ref()
+        } else {
+            None
+        };
+        let gate = self.slope().map(|slope| (call.output, slope));
+        match (&changes[0], added) {
+            (Some(change), added) => sum(change, Onward { gate, added }),
+            (None, Some(added)) => Ok(added.clone()),
+            (None, None) => Err(Error::NotLinear { op: "conv" }),
+        }
     }
 }
 
@@ -368,14 +518,14 @@ impl Shapes {
 struct Conv {
     geometry: ConvGeometry,
     shapes: Shapes,
-    activation: Activation,
+    behind: Behind,
 }
 
 #[derive(Debug)]
 struct ConvInputGrad {
     geometry: ConvGeometry,
     shapes: Shapes,
-    activation: Activation,
+    behind: Behind,
 }
 
 #[derive(Debug)]
@@ -384,26 +534,35 @@ struct ConvWeightGrad {
     shapes: Shapes,
 }
 
-fn plain_conv(geometry: ConvGeometry, shapes: &Shapes, x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    apply(
-        Conv {
-            geometry,
-            shapes: shapes.clone(),
-            activation: Activation::Identity,
-        },
-        &[x, w],
-    )
+/// What follows, and the operands that it takes.
+fn behind<'a>(first: [&'a Tensor; 2], onward: Onward<'a>) -> (Behind, Vec<&'a Tensor>) {
+    let behind = Behind {
+        gate: onward.gate.map(|(_, slope)| slope),
+        added: onward.added.is_some(),
+        ..Behind::default()
+    };
+    let more = [onward.gate.map(|(result, _)| result), onward.added];
+    (behind, first.into_iter().chain(more.into_iter().flatten()).collect())
 }
 
-fn input_grad(geometry: ConvGeometry, shapes: &Shapes, dy: &Tensor, w: &Tensor) -> Result<Tensor> {
-    apply(
-        ConvInputGrad {
-            geometry,
-            shapes: shapes.clone(),
-            activation: Activation::Identity,
-        },
-        &[dy, w],
-    )
+fn plain_conv(geometry: ConvGeometry, shapes: &Shapes, [x, w]: [&Tensor; 2], onward: Onward<'_>) -> Result<Tensor> {
+    let (behind, operands) = behind([x, w], onward);
+    let conv = Conv {
+        geometry,
+        shapes: shapes.clone(),
+        behind,
+    };
+    apply(conv, &operands)
+}
+
+fn input_grad(geometry: ConvGeometry, shapes: &Shapes, [dy, w]: [&Tensor; 2], onward: Onward<'_>) -> Result<Tensor> {
+    let (behind, operands) = behind([dy, w], onward);
+    let transposed = ConvInputGrad {
+        geometry,
+        shapes: shapes.clone(),
+        behind,
+    };
+    apply(transposed, &operands)
 }
 
 fn weight_grad(geometry: ConvGeometry, shapes: &Shapes, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
@@ -427,47 +586,46 @@ impl Operation for Conv {
     }
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
-        Shapes::attributes(&self.geometry, self.activation)
+        Shapes::attributes(&self.geometry, self.behind)
     }
 
     fn reads(&self) -> Reads {
-        Reads {
-            inputs: true,
-            output: self.activation != Activation::Identity,
-        }
+        self.behind.reads()
+    }
+
+    fn reads_operand(&self, index: usize) -> bool {
+        self.behind.reads_operand(index)
+    }
+
+    fn gate(&self) -> Option<f32> {
+        self.behind.slope()
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        let y = device.conv(
-            &self.geometry,
-            inputs[0],
-            inputs[1],
-            inputs.get(2).copied(),
-            self.activation,
-        )?;
+        let y = device.conv(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(y.reshaped(self.shapes.output.clone()))
     }
 
     fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
-        self.activation.is_piecewise_linear() && varies[0] && !varies[1..].contains(&true)
+        self.behind.is_piecewise_linear(varies)
     }
 
     fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
-        let change = only(changes, self.name())?;
-        let sum = plain_conv(self.geometry, &self.shapes, change, &call.inputs[1])?;
-        self.activation.backward(&sum, call.output)
+        self.behind.tangent(call, changes, |change, onward| {
+            plain_conv(self.geometry, &self.shapes, [change, &call.inputs[1]], onward)
+        })
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, w) = (&call.inputs[0], &call.inputs[1]);
-        let grad = self.activation.backward(grad, call.output)?;
+        let of_sum = self.behind.backward(call, grad)?;
         let mut gradients = vec![
-            call.want(0, || input_grad(self.geometry, &self.shapes, &grad, w))?,
-            call.want(1, || weight_grad(self.geometry, &self.shapes, x, &grad))?,
+            call.want(0, || {
+                input_grad(self.geometry, &self.shapes, [&of_sum, w], call.onward(0))
+            })?,
+            call.want(1, || weight_grad(self.geometry, &self.shapes, x, &of_sum))?,
         ];
-        if call.inputs.len() == 3 {
-            gradients.push(call.want(2, || sum_to_channels(&grad))?);
-        }
+        gradients.extend(self.behind.gradients(call, grad, &of_sum)?);
         Ok(gradients)
     }
 
@@ -482,42 +640,46 @@ impl Operation for ConvInputGrad {
     }
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
-        Shapes::attributes(&self.geometry, self.activation)
+        Shapes::attributes(&self.geometry, self.behind)
     }
 
     fn reads(&self) -> Reads {
-        Reads {
-            inputs: true,
-            output: self.activation != Activation::Identity,
-        }
+        self.behind.reads()
+    }
+
+    fn reads_operand(&self, index: usize) -> bool {
+        self.behind.reads_operand(index)
+    }
+
+    fn gate(&self) -> Option<f32> {
+        self.behind.slope()
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        let bias = inputs.get(2).copied();
-        let dx = device.conv_input_grad(&self.geometry, inputs[0], inputs[1], bias, self.activation)?;
+        let dx = device.conv_input_grad(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(dx.reshaped(self.shapes.input.clone()))
     }
 
     fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
-        self.activation.is_piecewise_linear() && varies[0] && !varies[1..].contains(&true)
+        self.behind.is_piecewise_linear(varies)
     }
 
     fn tangent(&self, call: &Call<'_>, changes: &[Option<Tensor>]) -> Result<Tensor> {
-        let change = only(changes, self.name())?;
-        let sum = input_grad(self.geometry, &self.shapes, change, &call.inputs[1])?;
-        self.activation.backward(&sum, call.output)
+        self.behind.tangent(call, changes, |change, onward| {
+            input_grad(self.geometry, &self.shapes, [change, &call.inputs[1]], onward)
+        })
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (dy, w) = (&call.inputs[0], &call.inputs[1]);
-        let grad = self.activation.backward(grad, call.output)?;
+        let of_sum = self.behind.backward(call, grad)?;
         let mut gradients = vec![
-            call.want(0, || plain_conv(self.geometry, &self.shapes, &grad, w))?,
-            call.want(1, || weight_grad(self.geometry, &self.shapes, &grad, dy))?,
+            call.want(0, || {
+                plain_conv(self.geometry, &self.shapes, [&of_sum, w], call.onward(0))
+            })?,
+            call.want(1, || weight_grad(self.geometry, &self.shapes, &of_sum, dy))?,
         ];
-        if call.inputs.len() == 3 {
-            gradients.push(call.want(2, || sum_to_channels(&grad))?);
-        }
+        gradients.extend(self.behind.gradients(call, grad, &of_sum)?);
         Ok(gradients)
     }
 
@@ -532,7 +694,7 @@ impl Operation for ConvWeightGrad {
     }
 
     fn attributes(&self) -> Vec<(&'static str, String)> {
-        Shapes::attributes(&self.geometry, Activation::Identity)
+        Shapes::attributes(&self.geometry, Behind::default())
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
@@ -544,8 +706,12 @@ impl Operation for ConvWeightGrad {
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, dy) = (&call.inputs[0], &call.inputs[1]);
         Ok(vec![
-            call.want(0, || input_grad(self.geometry, &self.shapes, dy, grad))?,
-            call.want(1, || plain_conv(self.geometry, &self.shapes, x, grad))?,
+            call.want(0, || {
+                input_grad(self.geometry, &self.shapes, [dy, grad], call.onward(0))
+            })?,
+            call.want(1, || {
+                plain_conv(self.geometry, &self.shapes, [x, grad], Onward::default())
+            })?,
         ])
     }
 

@@ -9,7 +9,7 @@ use gander_formats::{
     safetensors::{self, SafeTensors},
     torch_pickle,
 };
-use gander_tensor::{Activation, DeviceRef, Error as TensorError, Tensor, linear, ops::conv::ConvGeometry};
+use gander_tensor::{Activation, DeviceRef, Epilogue, Error as TensorError, Tensor, linear, ops::conv::ConvGeometry};
 
 use crate::error::{Error, Result};
 
@@ -243,7 +243,12 @@ impl ConvNorm {
         };
         let device = x.device();
         let (weight, bias) = (self.weight.array(), self.bias.array());
-        let y = device.conv(&geometry, x.array(), weight, Some(bias), self.options.activation)?;
+        let after = Epilogue {
+            bias: Some(bias),
+            activation: self.options.activation,
+            ..Epilogue::default()
+        };
+        let y = device.conv(&geometry, x.array(), weight, after)?;
         Ok(Tensor::from_array(y, device).reshape([x.side(0), output[0], output[1], self.out_channels()])?)
     }
 }

@@ -243,7 +243,9 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        x.add(&self.0.iter().try_fold(x.clone(), |x, conv| conv.forward(&x, mode))?)
+        let [widen, mix, narrow] = &self.0;
+        let inside = mix.forward(&widen.forward(x, mode)?, mode)?;
+        narrow.forward_added(&inside, x, mode)
     }
 }
 

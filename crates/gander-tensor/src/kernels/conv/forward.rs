@@ -5,18 +5,15 @@ use super::{
     field::{Field, Layout},
     plan::{Block, Blocks, Phase, Plan},
 };
-use crate::{
-    Activation,
-    kernels::{
-        Context,
-        gemm::{
-            self, Set,
-            drive::{self, Kind, Panel, Right, Rows},
-            pack::{self, Shared, Source, ZERO_ROW},
-        },
-        isa::Precision,
-        memory::Buffer,
+use crate::kernels::{
+    Context,
+    gemm::{
+        self, After, Set,
+        drive::{self, Kind, Panel, Right, Rows},
+        pack::{self, Shared, Source, ZERO_ROW},
     },
+    isa::Precision,
+    memory::Buffer,
 };
 
 /// Which index of the weight `[taps, a, b]` the reduction runs over.
@@ -36,13 +33,12 @@ struct Prepared<'a> {
     packed: Buffer,
 }
 
-/// Computes a plan: `target = act(Σ source · weight + bias)`.
+/// Computes a plan, and what follows but for activations of [`drive::finish_rows`] and what comes after those.
 pub(super) fn run(
     ctx: &Context,
     plan: &Plan,
     (source, weight, over): (&[f32], &[f32], Reduce),
-    bias: Option<&[f32]>,
-    act: Activation,
+    after: After<'_>,
     target: &mut [f32],
 ) {
     let depthwise = plan.groups > 1 && plan.depth() == 1 && plan.width() == 1;
@@ -100,8 +96,8 @@ pub(super) fn run(
                 // SAFETY: the field holds every tap of every position in the box with all channels, and each
                 // position and panel of the target belongs to this task alone.
                 unsafe {
-                    drive::multiply(set, &rows, &right, bias, act);
-                    drive::finish_rows(ctx.isa, &rows, &right, act);
+                    drive::multiply(set, &rows, &right, after);
+                    drive::finish_rows(ctx.isa, &rows, &right, after.activation);
                 }
             }
         }

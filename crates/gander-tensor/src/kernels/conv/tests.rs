@@ -142,13 +142,13 @@ pub(super) fn absolute(values: &[f64]) -> Vec<f64> {
 
 fn conv_of(ctx: &Context, g: &ConvGeometry, x: &[f32], w: &[f32]) -> Vec<f32> {
     let mut y = vec![f32::NAN; g.output_len()];
-    conv(ctx, g, x, w, None, Activation::Identity, &mut y);
+    conv(ctx, g, x, w, After::default(), &mut y);
     y
 }
 
 fn input_grad_of(ctx: &Context, g: &ConvGeometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
     let mut dx = vec![f32::NAN; g.input_len()];
-    conv_input_grad(ctx, g, dy, w, &mut dx);
+    conv_input_grad(ctx, g, dy, w, After::default(), &mut dx);
     dx
 }
 
@@ -288,15 +288,52 @@ fn bias_and_activation_follow_the_sum() {
 
             let bias = numbers(g.out_channels, 4);
             let mut y = vec![f32::NAN; g.output_len()];
-            conv(&ctx, &g, &x, &w, Some(&bias), act, &mut y);
+            conv(&ctx, &g, &x, &w, After::bias(Some(&bias), act), &mut y);
             let expected = after(&conv_of(&ctx, &g, &x, &w), &bias);
             assert_sums(&y, &expected, &sizes(&expected), 15, &what);
 
             let bias = numbers(g.in_channels, 5);
             let mut dx = vec![f32::NAN; g.input_len()];
-            conv_input_grad_fused(&ctx, &g, &dy, &w, Some(&bias), act, &mut dx);
+            conv_input_grad(&ctx, &g, &dy, &w, After::bias(Some(&bias), act), &mut dx);
             let expected = after(&input_grad_of(&ctx, &g, &dy, &w), &bias);
             assert_sums(&dx, &expected, &sizes(&expected), 15, &what);
+        }
+    }
+}
+
+/// The same bytes as in passes of their own.
+#[test]
+fn gate_and_addition_follow_the_activation() {
+    let acts = [Activation::Identity, Activation::LeakyRelu(0.5), Activation::Tanh];
+    for ctx in contexts(2) {
+        for (i, g) in CASES.iter().map(geometry).enumerate() {
+            let (x, w, dy) = operands(&g);
+            let act = acts[i % acts.len()];
+            let followed = |mut sums: Vec<f32>, after: After<'_>| {
+                let (result, slope) = after.gate.unwrap();
+                for ((sum, &result), &added) in sums.iter_mut().zip(result).zip(after.added.unwrap()) {
+                    *sum = if result > 0.0 { *sum } else { slope * *sum } + added;
+                }
+                sums
+            };
+            let after = |gate, added| After {
+                gate: Some((gate, 0.25)),
+                added: Some(added),
+                ..After::bias(None, act)
+            };
+            let what = format!("{act:?} {:?} {:?} {g:?}", ctx.isa, ctx.precision);
+
+            let (gate, added) = (numbers(g.output_len(), 6), numbers(g.output_len(), 7));
+            let (mut alone, mut y) = (vec![f32::NAN; g.output_len()], vec![f32::NAN; g.output_len()]);
+            conv(&ctx, &g, &x, &w, After::bias(None, act), &mut alone);
+            conv(&ctx, &g, &x, &w, after(&gate, &added), &mut y);
+            assert_eq!(y, followed(alone, after(&gate, &added)), "{what}");
+
+            let (gate, added) = (numbers(g.input_len(), 8), numbers(g.input_len(), 9));
+            let (mut alone, mut dx) = (vec![f32::NAN; g.input_len()], vec![f32::NAN; g.input_len()]);
+            conv_input_grad(&ctx, &g, &dy, &w, After::bias(None, act), &mut alone);
+            conv_input_grad(&ctx, &g, &dy, &w, after(&gate, &added), &mut dx);
+            assert_eq!(dx, followed(alone, after(&gate, &added)), "{what}");
         }
     }
 }
@@ -322,7 +359,7 @@ fn what_is_not_finite_stays_visible() {
         let (mut x, w, _) = operands(&g);
         x[12 * 8 + 3] = f32::NAN;
         let mut y = vec![0.0; g.output_len()];
-        conv(&ctx, &g, &x, &w, None, Activation::LeakyRelu(0.2), &mut y);
+        conv(&ctx, &g, &x, &w, After::bias(None, Activation::LeakyRelu(0.2)), &mut y);
         assert!(y[12 * 4..13 * 4].iter().all(|value| value.is_nan()));
         assert!(y[..4].iter().all(|value| value.is_finite()));
     }

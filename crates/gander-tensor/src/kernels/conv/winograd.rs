@@ -17,8 +17,11 @@ use transform::Windows;
 
 use super::forward::Reduce;
 use crate::{
-    Activation,
-    kernels::{Context, gemm::Set, isa::Precision},
+    kernels::{
+        Context,
+        gemm::{After, Set},
+        isa::Precision,
+    },
     ops::conv::ConvGeometry,
 };
 
@@ -193,22 +196,14 @@ impl Tiling {
         products * (self.tiles() + weight) * sources * targets + self.tiles() * values * transformed
     }
 
-    /// Computes the convolution or the input gradient that this is: `target = act(Σ source · weight + bias)`.
-    pub(super) fn run(
-        &self,
-        ctx: &Context,
-        source: &[f32],
-        weight: &[f32],
-        bias: Option<&[f32]>,
-        act: Activation,
-        target: &mut [f32],
-    ) {
+    /// Computes the convolution or the input gradient that this is, and what follows.
+    pub(super) fn run(&self, ctx: &Context, source: &[f32], weight: &[f32], after: After<'_>, target: &mut [f32]) {
         let over = if self.reversed || self.scheme == Scheme::Up {
             Reduce::Last
         } else {
             Reduce::Middle
         };
-        forward::run(ctx, self, (source, weight, over), bias, act, target);
+        forward::run(ctx, self, (source, weight, over), after, target);
     }
 
     /// Computes the weight's gradient of the convolution that this is.

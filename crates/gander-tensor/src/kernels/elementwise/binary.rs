@@ -319,6 +319,41 @@ pub(crate) fn binary(
     }
 }
 
+struct OntoPart<'a, F> {
+    f: F,
+    y: &'a mut [f32],
+    b: &'a [f32],
+}
+
+impl<F: Function> Kernel for OntoPart<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (y, &b) in self.y.iter_mut().zip(self.b) {
+            *y = self.f.apply(*y, b);
+        }
+    }
+}
+
+fn onto<F: Function>(ctx: &Context, f: F, y: &mut [f32], b: &[f32]) {
+    assert_eq!(y.len(), b.len(), "lengths of both operands");
+    ctx.threads.for_each_part(y, PART, |index, y| {
+        let b = &b[index * PART..][..y.len()];
+        ctx.isa.run(OntoPart { f, y, b });
+    });
+}
+
+/// `y = y + b`, both of one length.
+pub(crate) fn add_onto(ctx: &Context, y: &mut [f32], b: &[f32]) {
+    onto(ctx, Add {}, y, b);
+}
+
+/// `y` where `by` is positive, else `slope · y`, both of one length.
+pub(crate) fn gate(ctx: &Context, y: &mut [f32], by: &[f32], slope: f32) {
+    onto(ctx, LeakyReluGrad { slope }, y, by);
+}
+
 /// `x` repeated to the shape of `y`.
 pub(crate) fn broadcast(ctx: &Context, x: &[f32], x_shape: &[usize], y: &mut [f32], y_shape: &[usize]) {
     run(ctx, First {}, (x, x_shape), (&[0.0], &[]), (y, y_shape));

@@ -112,6 +112,19 @@ impl Vector for Float {
         }
     }
     #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: a hint, which touches nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn gated(v: __m256, by: __m256, slope: f32) -> __m256 {
+        // SAFETY: AVX2 is there in the callers below.
+        unsafe {
+            let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(by, _mm256_setzero_ps());
+            _mm256_blendv_ps(_mm256_mul_ps(v, _mm256_set1_ps(slope)), v, positive)
+        }
+    }
+    #[inline(always)]
     unsafe fn sums(v: [__m256; SUMS]) -> [f32; SUMS] {
         v.map(|v| {
             // SAFETY: AVX2 is there in the callers below.

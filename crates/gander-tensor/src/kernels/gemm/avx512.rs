@@ -150,6 +150,19 @@ macro_rules! registers {
             }
         }
         #[inline(always)]
+        unsafe fn prefetch(from: *const u8) {
+            // SAFETY: a hint, which touches nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn gated(v: __m512, by: __m512, slope: f32) -> __m512 {
+            // SAFETY: AVX-512 is there in the callers below.
+            unsafe {
+                let others = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(by, _mm512_setzero_ps());
+                _mm512_mask_mul_ps(v, others, v, _mm512_set1_ps(slope))
+            }
+        }
+        #[inline(always)]
         unsafe fn sums(v: [__m512; SUMS]) -> [f32; SUMS] {
             // SAFETY: AVX-512 is there in the callers below.
             unsafe { sums(&v) }

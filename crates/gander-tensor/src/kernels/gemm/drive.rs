@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Finish, MAX_ROWS, Segment, Set, Tile};
+use super::{After, Finish, MAX_ROWS, Segment, Set, Tile};
 use crate::{
     Activation,
     kernels::{
@@ -114,17 +114,11 @@ pub(crate) fn packed_bytes(set: &Set, kind: Kind, registers: usize, segments: &[
 ///
 /// # Safety
 /// Every row of the left operand has the units of every segment, moved by every panel's shift; every row of the result
-/// has every panel's columns, and nobody else touches them; `bias` has a value for each column, and the packed operand
-/// belongs to the panels.
-pub(crate) unsafe fn multiply(
-    set: &Set,
-    rows: &Rows<'_>,
-    right: &Right<'_>,
-    bias: Option<&[f32]>,
-    activation: Activation,
-) {
+/// has every panel's columns, and nobody else touches them; what follows has a value for each column or for each value of
+/// the result, which `rows.c` begins; and the packed operand belongs to the panels.
+pub(crate) unsafe fn multiply(set: &Set, rows: &Rows<'_>, right: &Right<'_>, after: After<'_>) {
     for panel in right.panels {
-        let bias = bias.map_or(std::ptr::null(), |bias| bias[panel.column..][..panel.columns].as_ptr());
+        let finish = Finish::new(after, panel.column..panel.column + panel.columns, rows.c);
         let mut first = 0;
         loop {
             let end = block_end(set, right, panel, first);
@@ -136,7 +130,7 @@ pub(crate) unsafe fn multiply(
                 rows: 0,
                 columns: panel.columns,
                 resume: first > 0,
-                finish: (end == right.segments.len()).then_some(Finish { bias, activation }),
+                finish: (end == right.segments.len()).then_some(finish),
             };
             // SAFETY: what the caller vouches for is what a tile needs.
             unsafe { tiles(set, rows, right.kind, panel, tile) }

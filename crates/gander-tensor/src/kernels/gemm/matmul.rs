@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use super::{
-    Segment, Set,
+    After, Segment, Set,
     drive::{Kind, Right, Rows, finish_rows, multiply, panels, part, parts},
     pack::{Shared, Source, ZERO_ROW, copy_row, pack},
 };
@@ -103,7 +103,7 @@ pub(crate) fn matmul(
         // SAFETY: a block's rows have `units` units each, in place or in the scratch, and every task has its own rows
         // and panels of the result.
         unsafe {
-            multiply(set, &rows, &right, bias, act);
+            multiply(set, &rows, &right, After::bias(bias, act));
             finish_rows(ctx.isa, &rows, &right, act);
         }
     });

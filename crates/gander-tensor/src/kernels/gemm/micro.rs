@@ -47,6 +47,10 @@ pub(in crate::kernels) trait Vector {
     unsafe fn store_units(to: *mut u8, elements: [Self::V; 2]);
     /// `v` where it is positive or not a number, else `slope · v`.
     unsafe fn leaky(v: Self::V, slope: f32) -> Self::V;
+    /// Brings the line of an address into the first-level cache, if the processor can be told to.
+    unsafe fn prefetch(_from: *const u8) {}
+    /// `v` where `by` is positive, else `slope · v`.
+    unsafe fn gated(v: Self::V, by: Self::V, slope: f32) -> Self::V;
     /// The sums over the lanes of each register, in a fixed order.
     unsafe fn sums(v: [Self::V; SUMS]) -> [f32; SUMS];
 }
@@ -141,6 +145,70 @@ unsafe fn finish<S: Vector, const MR: usize, const NV: usize>(acc: &mut [[S::V; 
     }
 }
 
+/// Has the operands beside the result come near while the sums are computed.
+#[inline(always)]
+unsafe fn announce<S: Vector>(f: &Finish, c: &[*mut f32], columns: usize) {
+    for operand in [f.gate, f.added] {
+        if !operand.is_null() {
+            for &c in c {
+                for at in (0..columns).step_by(S::LANES) {
+                    // SAFETY: a hint, which touches nothing.
+                    unsafe { S::prefetch(f.beside(operand, c.wrapping_add(at))) }
+                }
+            }
+        }
+    }
+}
+
+/// What follows the activation, in rows that have just been left. (While their sums are still in registers, the widest
+/// tiles lose these: they then went through memory at every step, and took half as much time again.)
+#[inline(always)]
+unsafe fn pass_rows_on<S: Vector>(f: &Finish, c: &[*mut f32], columns: usize) {
+    if f.gate.is_null() && f.added.is_null() {
+        return;
+    }
+    for &c in c {
+        for at in (0..columns).step_by(S::LANES) {
+            let (c, columns) = (c.wrapping_add(at), columns - at);
+            // SAFETY: the caller vouches for `columns` values in each row, and beside each.
+            unsafe {
+                let v = pass_on::<S>(load_columns::<S>(c.cast(), columns), f, c, columns);
+                store_columns::<S>(c, v, columns);
+            }
+        }
+    }
+}
+
+/// What follows the activation, for the first `columns` values that go to `c`.
+#[inline(always)]
+pub(in crate::kernels) unsafe fn pass_on<S: Vector>(mut v: S::V, f: &Finish, c: *mut f32, columns: usize) -> S::V {
+    // SAFETY: operands that are not null have a value beside each of the result.
+    unsafe {
+        if !f.gate.is_null() {
+            v = S::gated(v, load_columns::<S>(f.beside(f.gate, c), columns), f.slope);
+        }
+        if !f.added.is_null() {
+            v = S::add(v, load_columns::<S>(f.beside(f.added, c), columns));
+        }
+    }
+    v
+}
+
+/// The same of a single value.
+#[inline(always)]
+unsafe fn pass_one_on(mut sum: f32, f: &Finish, c: *mut f32) -> f32 {
+    // SAFETY: operands that are not null have a value beside each of the result.
+    unsafe {
+        if !f.gate.is_null() && !(f.beside(f.gate, c).cast::<f32>().read() > 0.0) {
+            sum *= f.slope;
+        }
+        if !f.added.is_null() {
+            sum += f.beside(f.added, c).cast::<f32>().read();
+        }
+    }
+    sum
+}
+
 /// The slope of negative values, for the activations that the innermost loops apply themselves.
 pub(in crate::kernels) fn slope(activation: Activation) -> Option<f32> {
     match activation {
@@ -157,6 +225,9 @@ pub(super) unsafe fn tile<S: Vector, const MR: usize, const NV: usize>(t: &Tile<
     // `NV` registers for each unit, and `rows` by `columns` results are writable.
     unsafe {
         let c: &[*mut f32; MR] = &*t.c.as_ptr().cast();
+        if let Some(f) = &t.finish {
+            announce::<S>(f, &t.c[..t.rows], t.columns);
+        }
         let mut acc = [[S::zero(); NV]; MR];
         if t.resume {
             resume::<S, MR, NV>(&mut acc, c, t.rows, t.columns);
@@ -185,6 +256,9 @@ pub(super) unsafe fn tile<S: Vector, const MR: usize, const NV: usize>(t: &Tile<
             finish::<S, MR, NV>(&mut acc, f, t.columns);
         }
         leave::<S, MR, NV>(&acc, c, t.rows, t.columns);
+        if let Some(f) = &t.finish {
+            pass_rows_on::<S>(f, &t.c[..t.rows], t.columns);
+        }
     }
 }
 
@@ -277,8 +351,10 @@ pub(super) unsafe fn dot<S: Vector, const MR: usize, const OUTS: usize>(t: &Tile
         for r in 0..MR {
             if r < t.rows {
                 for o in 0..OUTS {
+                    let c = t.c[r].add(o);
                     let sum = sums[r * OUTS + o] + bias[o];
-                    *t.c[r].add(o) = if sum < 0.0 { sum * negative } else { sum };
+                    let sum = if sum < 0.0 { sum * negative } else { sum };
+                    *c = t.finish.as_ref().map_or(sum, |f| pass_one_on(sum, f, c));
                 }
             }
         }
@@ -307,6 +383,9 @@ pub(super) unsafe fn depthwise<S: Vector, const MR: usize, const NV: usize>(t: &
             finish::<S, MR, NV>(&mut acc, f, t.columns);
         }
         leave::<S, MR, NV>(&acc, c, t.rows, t.columns);
+        if let Some(f) = &t.finish {
+            pass_rows_on::<S>(f, &t.c[..t.rows], t.columns);
+        }
     }
 }
 

@@ -152,6 +152,13 @@ impl<const FUSED: bool> Vector for Float<FUSED> {
         v.map(|value| if value < 0.0 { value * slope } else { value })
     }
     #[inline(always)]
+    unsafe fn gated(mut v: [f32; 8], by: [f32; 8], slope: f32) -> [f32; 8] {
+        for lane in 0..8 {
+            v[lane] = if by[lane] > 0.0 { v[lane] } else { slope * v[lane] };
+        }
+        v
+    }
+    #[inline(always)]
     unsafe fn sums(v: [[f32; 8]; SUMS]) -> [f32; SUMS] {
         v.map(|v| ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])))
     }

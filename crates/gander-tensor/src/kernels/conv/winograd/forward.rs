@@ -8,17 +8,13 @@ use super::{
     transform::{ToRows, ToTarget, Windows},
     weights::Packed,
 };
-use crate::{
-    Activation,
-    kernels::{
-        Context,
-        conv::forward::Reduce,
-        gemm::{
-            Segment, Set,
-            drive::{self, Kind, Panel, Right, Rows, part},
-            micro::slope,
-            pack::Shared,
-        },
+use crate::kernels::{
+    Context,
+    conv::forward::Reduce,
+    gemm::{
+        After, Finish, Segment, Set,
+        drive::{self, Kind, Panel, Right, Rows, part},
+        pack::Shared,
     },
 };
 
@@ -29,13 +25,12 @@ const FEWEST_TILES: usize = 24;
 /// More would not make the products faster.
 const MOST_TILES: usize = 96;
 
-/// Computes `target = act(Σ source · weight + bias)`.
+/// Computes a convolution and what follows, activations that the innermost loops leave out included.
 pub(super) fn run(
     ctx: &Context,
     tiling: &Tiling,
     (source, weight, over): (&[f32], &[f32], Reduce),
-    bias: Option<&[f32]>,
-    act: Activation,
+    after: After<'_>,
     target: &mut [f32],
 ) {
     let set = Set::of(ctx.isa, ctx.precision);
@@ -58,23 +53,24 @@ pub(super) fn run(
         unsafe { gather(set, tiling, &windows, tiles.clone(), left.bytes_mut().as_mut_ptr()) }
         let mut sums = ctx.pool.take(points * tiles.len() * widest * 4);
         let a_offsets: Vec<usize> = (0..tiles.len()).map(|row| row * row_bytes).collect();
+        let segments: Vec<Vec<Segment>> = (0..points)
+            .map(|point| {
+                let segment = |(i, [y, x]): (usize, [usize; 2])| {
+                    let plane = axis.planes[y] * axis.source.rows + axis.planes[x];
+                    Segment {
+                        offset: (plane * tiles.len() * row_bytes) as isize,
+                        units: packed.units,
+                        row: i * packed.units,
+                    }
+                };
+                axis.products(point).enumerate().map(segment).collect()
+            })
+            .collect();
         for panel in &packed.panels[part(packed.panels.len(), parts, task % parts)] {
             let width = panel.registers * set.lanes;
             let c_offsets: Vec<usize> = (0..tiles.len()).map(|row| row * width).collect();
             let one = [Panel { column: 0, ..*panel }];
-            for point in 0..points {
-                let segments: Vec<Segment> = axis
-                    .products(point)
-                    .enumerate()
-                    .map(|(i, [y, x])| {
-                        let plane = axis.planes[y] * axis.source.rows + axis.planes[x];
-                        Segment {
-                            offset: (plane * tiles.len() * row_bytes) as isize,
-                            units: packed.units,
-                            row: i * packed.units,
-                        }
-                    })
-                    .collect();
+            for (point, segments) in segments.iter().enumerate() {
                 let rows = Rows {
                     a: left.bytes().as_ptr(),
                     a_offsets: &a_offsets,
@@ -85,10 +81,10 @@ pub(super) fn run(
                     kind: Kind::Tile,
                     panels: &one,
                     packed: packed.point(point),
-                    segments: &segments,
+                    segments,
                 };
                 // SAFETY: every tile has all planes with whole units, and the sums have room for the panel.
-                unsafe { drive::multiply(set, &rows, &right, None, Activation::Identity) }
+                unsafe { drive::multiply(set, &rows, &right, After::default()) }
             }
             let leave = Leave {
                 tiling,
@@ -97,8 +93,7 @@ pub(super) fn run(
                 width,
                 tiles: tiles.clone(),
                 target: target.get(),
-                bias: bias.map_or(std::ptr::null(), |bias| bias[panel.column..][..panel.columns].as_ptr()),
-                act,
+                finish: Finish::new(after, panel.column..panel.column + panel.columns, target.get()),
             };
             // SAFETY: these tiles' columns of the target belong to this task alone.
             unsafe { leave.run(ctx, set) }
@@ -157,13 +152,12 @@ struct Leave<'a> {
     width: usize,
     tiles: Range<usize>,
     target: *mut f32,
-    bias: *const f32,
-    act: Activation,
+    finish: Finish,
 }
 
 impl Leave<'_> {
     /// # Safety
-    /// The bias is null or has the panel's columns; nobody else touches these columns of the tiles' outputs.
+    /// What follows has the panel's columns; nobody else touches these columns of the tiles' outputs.
     unsafe fn run(&self, ctx: &Context, set: &Set) {
         // SAFETY: the caller vouches for it.
         unsafe {
@@ -174,7 +168,7 @@ impl Leave<'_> {
                 Scheme::Up => set.run(self.through::<Target<KnownUp>>()),
             }
         }
-        if !drive::is_left_out(self.act) {
+        if !drive::is_left_out(self.finish.activation) {
             return;
         }
         let outputs = self.tiling.scheme.axis().target.rows;
@@ -188,7 +182,7 @@ impl Leave<'_> {
                     let at = ((image * height + y) * width + x) * self.tiling.target_channels + self.panel.column;
                     // SAFETY: an output of the tile, for whose columns the caller vouches.
                     let values = unsafe { std::slice::from_raw_parts_mut(self.target.add(at), self.panel.columns) };
-                    drive::squash(ctx.isa, self.act, values);
+                    drive::squash(ctx.isa, self.finish.activation, values);
                 }
             }
         }
@@ -204,8 +198,7 @@ impl Leave<'_> {
             sides: self.tiling.target,
             channels: self.tiling.target_channels,
             columns: self.panel.columns,
-            bias: self.bias,
-            slope: slope(self.act),
+            finish: &self.finish,
             matrix: PhantomData,
         }
     }

@@ -1,5 +1,6 @@
 use super::{scheme::Matrix, *};
 use crate::{
+    Activation,
     kernels::conv::tests::{absolute, contexts, numbers},
     ops::conv::{input_grad_reference, reference, weight_grad_reference},
 };
@@ -70,7 +71,7 @@ fn compute(ctx: &Context, tiling: &Tiling, pass: Pass, [a, b]: &[Vec<f32>; 2], l
     let mut result = vec![f32::NAN; len];
     match pass {
         Pass::WeightGrad => tiling.weight_grad(ctx, a, b, &mut result),
-        _ => tiling.run(ctx, a, b, None, Activation::Identity, &mut result),
+        _ => tiling.run(ctx, a, b, After::default(), &mut result),
     }
     result
 }
@@ -314,7 +315,7 @@ fn bias_and_activation_follow_the_sum() {
                 for ctx in contexts(2) {
                     let sums = compute(&ctx, &tiling, pass, &values, len);
                     let mut got = vec![f32::NAN; len];
-                    tiling.run(&ctx, &values[0], &values[1], Some(&bias), act, &mut got);
+                    tiling.run(&ctx, &values[0], &values[1], After::bias(Some(&bias), act), &mut got);
                     for (i, (got, sum)) in got.into_iter().zip(sums).enumerate() {
                         let v = f64::from(sum + bias[i % bias.len()]);
                         let expected = match act {

@@ -9,8 +9,8 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::scheme::{Fixed, MOST};
 use crate::kernels::gemm::{
-    OnVectors,
-    micro::{Vector, load_columns, store_columns},
+    Finish, OnVectors,
+    micro::{Vector, load_columns, pass_on, slope, store_columns},
 };
 
 /// Pointers to the pixels of a window, row by row.
@@ -305,9 +305,7 @@ pub(super) struct ToTarget<'a, M> {
     /// Channels of the target, and how many of them are written.
     pub(super) channels: usize,
     pub(super) columns: usize,
-    /// Null, or one value for each column.
-    pub(super) bias: *const f32,
-    pub(super) slope: Option<f32>,
+    pub(super) finish: &'a Finish,
     pub(super) matrix: PhantomData<M>,
 }
 
@@ -366,20 +364,21 @@ impl<M: Fixed> ToTarget<'_, M> {
         // SAFETY: the caller vouches for the place; the sums have whole registers.
         unsafe {
             let sums = transform::<S, M>(from, at, S::LANES);
-            let bias = if self.bias.is_null() {
+            let bias = if self.finish.bias.is_null() {
                 S::zero()
             } else {
-                load_columns::<S>(self.bias.wrapping_add(at).cast(), lanes)
+                load_columns::<S>(self.finish.bias.wrapping_add(at).cast(), lanes)
             };
+            let slope = slope(self.finish.activation);
             for i in 0..M::MATRIX.rows {
                 for j in 0..M::MATRIX.rows {
                     if i < place.rows && j < place.columns {
                         let mut sum = S::add(sums[i][j], bias);
-                        if let Some(slope) = self.slope {
+                        if let Some(slope) = slope {
                             sum = S::leaky(sum, slope);
                         }
-                        let to = (i * self.sides[1] + j) * self.channels + at;
-                        store_columns::<S>(place.to.wrapping_add(to), sum, lanes);
+                        let to = place.to.wrapping_add((i * self.sides[1] + j) * self.channels + at);
+                        store_columns::<S>(to, pass_on::<S>(sum, self.finish, to, lanes), lanes);
                     }
                 }
             }
