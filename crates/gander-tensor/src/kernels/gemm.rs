@@ -109,8 +109,8 @@ impl Finish {
 
     /// The value of an operand that belongs to a value of the result.
     #[inline(always)]
-    fn beside(&self, operand: *const f32, c: *mut f32) -> *const u8 {
-        operand.cast::<u8>().wrapping_add(c.addr() - self.base.addr())
+    fn beside(&self, operand: *const f32, c: *mut f32) -> *const f32 {
+        operand.wrapping_add((c.addr() - self.base.addr()) / size_of::<f32>())
     }
 }
 

@@ -4,6 +4,8 @@
 //! is read anyway; after it no innermost loop knows of padding. Where nothing reaches over the edge and nothing is
 //! rounded, the source is used in place.
 
+use std::ops::Range;
+
 use super::plan::{Block, Blocks, Plan, Tap};
 use crate::kernels::{
     Context,
@@ -199,7 +201,9 @@ impl Field {
         let end = (planes - 1) * self.group + rows * row_bytes;
         let mut buffer = ctx.pool.take(end + SLACK);
         let bytes = buffer.bytes_mut();
-        let mut line = (!self.dense).then(|| ctx.pool.take(self.sides[2] * self.groups * self.pixel));
+        // Values that go as they are go straight to their groups' planes.
+        let is_plain = self.set.elements == 1 && self.depth == self.source_depth;
+        let mut line = (!self.dense && !is_plain).then(|| ctx.pool.take(self.sides[2] * self.groups * self.pixel));
         for row in 0..rows {
             let (y, z, n) = (
                 row % self.sides[1],
@@ -212,6 +216,18 @@ impl Field {
             };
             let at = row * row_bytes;
             match (from, &mut line) {
+                (Some(from), None) if !self.dense => {
+                    let (met, first) = self.met(from, block);
+                    let values = &x[first..][..met.len() * self.groups * self.source_depth];
+                    for group in 0..self.groups {
+                        let to = &mut bytes[group * self.group + at..][..row_bytes];
+                        to[..met.start * self.pixel].fill(0);
+                        to[met.end * self.pixel..].fill(0);
+                        let values = bytemuck::cast_slice(values).get(group * self.pixel..).unwrap_or(&[]);
+                        let to = &mut to[met.start * self.pixel..met.end * self.pixel];
+                        pick(values, self.groups * self.pixel, self.pixel, to);
+                    }
+                }
                 (Some(from), None) => self.copy_line(x, from, block, &mut bytes[at..at + row_bytes]),
                 (Some(from), Some(line)) => {
                     self.copy_line(x, from, block, line.bytes_mut());
@@ -238,21 +254,26 @@ impl Field {
         (0..self.source[axis] as isize).contains(&at).then_some(at as usize)
     }
 
-    fn copy_line(&self, x: &[f32], line: usize, block: &Block, to: &mut [u8]) {
+    /// The positions of a field's line that lie within the source, and where the values of the first of them begin.
+    fn met(&self, line: usize, block: &Block) -> (Range<usize>, usize) {
         let width = self.source[2] as isize;
         let first = (block.first[2] * self.stride[2]) as isize + self.low[2];
         let start = (-first).clamp(0, self.sides[2] as isize) as usize;
         let end = (width - first).clamp(start as isize, self.sides[2] as isize) as usize;
-        let pixel = self.groups * self.depth * 4 / self.set.elements;
-        to[..start * pixel].fill(0);
-        to[end * pixel..].fill(0);
         if start == end {
-            return;
+            return (start..end, 0);
         }
-        let channels = self.groups * self.source_depth;
-        let from = (line as isize * width + first + start as isize) as usize * channels;
-        let from = &x[from..from + (end - start) * channels];
-        let to = &mut to[start * pixel..end * pixel];
+        let position = (line as isize * width + first + start as isize) as usize;
+        (start..end, position * self.groups * self.source_depth)
+    }
+
+    fn copy_line(&self, x: &[f32], line: usize, block: &Block, to: &mut [u8]) {
+        let (met, first) = self.met(line, block);
+        let pixel = self.groups * self.depth * 4 / self.set.elements;
+        to[..met.start * pixel].fill(0);
+        to[met.end * pixel..].fill(0);
+        let from = &x[first..][..met.len() * self.groups * self.source_depth];
+        let to = &mut to[met.start * pixel..met.end * pixel];
         if self.depth == self.source_depth {
             return copy_row(self.set, from, to);
         }

@@ -153,7 +153,7 @@ unsafe fn announce<S: Vector>(f: &Finish, c: &[*mut f32], columns: usize) {
             for &c in c {
                 for at in (0..columns).step_by(S::LANES) {
                     // SAFETY: a hint, which touches nothing.
-                    unsafe { S::prefetch(f.beside(operand, c.wrapping_add(at))) }
+                    unsafe { S::prefetch(f.beside(operand, c.wrapping_add(at)).cast()) }
                 }
             }
         }
@@ -185,10 +185,10 @@ pub(in crate::kernels) unsafe fn pass_on<S: Vector>(mut v: S::V, f: &Finish, c: 
     // SAFETY: operands that are not null have a value beside each of the result.
     unsafe {
         if !f.gate.is_null() {
-            v = S::gated(v, load_columns::<S>(f.beside(f.gate, c), columns), f.slope);
+            v = S::gated(v, load_columns::<S>(f.beside(f.gate, c).cast(), columns), f.slope);
         }
         if !f.added.is_null() {
-            v = S::add(v, load_columns::<S>(f.beside(f.added, c), columns));
+            v = S::add(v, load_columns::<S>(f.beside(f.added, c).cast(), columns));
         }
     }
     v
@@ -199,11 +199,12 @@ pub(in crate::kernels) unsafe fn pass_on<S: Vector>(mut v: S::V, f: &Finish, c: 
 unsafe fn pass_one_on(mut sum: f32, f: &Finish, c: *mut f32) -> f32 {
     // SAFETY: operands that are not null have a value beside each of the result.
     unsafe {
-        if !f.gate.is_null() && !(f.beside(f.gate, c).cast::<f32>().read() > 0.0) {
+        let is_open = f.gate.is_null() || *f.beside(f.gate, c) > 0.0;
+        if !is_open {
             sum *= f.slope;
         }
         if !f.added.is_null() {
-            sum += f.beside(f.added, c).cast::<f32>().read();
+            sum += *f.beside(f.added, c);
         }
     }
     sum
