@@ -334,11 +334,7 @@ impl Device for Reference {
         } = *pass;
         let (mean, inv_std) = (floats(pass.mean), floats(pass.inv_std));
         let scale_of = |c: usize| scale.map_or(1.0, |scale| floats(scale)[c]);
-        let slope = match activation {
-            Activation::LeakyRelu(slope) => f64::from(slope),
-            Activation::Relu => 0.0,
-            _ => 1.0,
-        };
+        let slope = f64::from(activation.slope().unwrap_or(1.0));
         let shift_of = |c: usize| shift.map_or(0.0, |shift| floats(shift)[c]);
         let mut dx = vec![0.0; x.num_elements()];
         let (mut dscale, mut dshift) = (vec![0.0; g.channels], vec![0.0; g.channels]);

@@ -454,15 +454,6 @@ impl Behind {
         index < 2 || (self.gate.is_some() && index == self.gate_at())
     }
 
-    /// The slope of the leaky relu at the end.
-    fn slope(&self) -> Option<f32> {
-        match self.activation {
-            Activation::Relu => Some(0.0),
-            Activation::LeakyRelu(slope) => Some(slope),
-            _ => None,
-        }
-    }
-
     /// The sum is one of what varies, each times what does not.
     fn is_piecewise_linear(&self, varies: &[bool]) -> bool {
         let is_held = |index: usize| index == 0 || (self.added && index == self.added_at()) || !varies[index];
@@ -505,7 +496,7 @@ impl Behind {
         } else {
             None
         };
-        let gate = self.slope().map(|slope| (call.output, slope));
+        let gate = self.activation.slope().map(|slope| (call.output, slope));
         match (&changes[0], added) {
             (Some(change), added) => sum(change, Onward { gate, added }),
             (None, Some(added)) => Ok(added.clone()),
@@ -598,7 +589,7 @@ impl Operation for Conv {
     }
 
     fn gate(&self) -> Option<f32> {
-        self.behind.slope()
+        self.behind.activation.slope()
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
@@ -652,7 +643,7 @@ impl Operation for ConvInputGrad {
     }
 
     fn gate(&self) -> Option<f32> {
-        self.behind.slope()
+        self.behind.activation.slope()
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {

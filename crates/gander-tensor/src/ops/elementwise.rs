@@ -115,6 +115,16 @@ impl Activation {
         self.as_unary().map_or_else(|| Ok(x.clone()), |op| unary(op, x))
     }
 
+    /// The slope of negative values, of a relu or a leaky relu.
+    #[inline]
+    pub(crate) fn slope(self) -> Option<f32> {
+        match self {
+            Self::Relu => Some(0.0),
+            Self::LeakyRelu(slope) => Some(slope),
+            _ => None,
+        }
+    }
+
     /// Whether it is a factor on each side of zero.
     pub(crate) fn is_piecewise_linear(self) -> bool {
         matches!(self, Self::Identity | Self::Relu | Self::LeakyRelu(_))

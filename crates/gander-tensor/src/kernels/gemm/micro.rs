@@ -10,7 +10,6 @@
 )]
 
 use super::{Depthwise, Finish, MAX_OUTS, Outer, Tile};
-use crate::Activation;
 
 /// Registers whose lanes are summed together.
 pub(super) const SUMS: usize = 16;
@@ -135,7 +134,7 @@ unsafe fn finish<S: Vector, const MR: usize, const NV: usize>(acc: &mut [[S::V; 
                 }
             }
         }
-        if let Some(slope) = slope(f.activation) {
+        if let Some(slope) = f.activation.slope() {
             for row in acc.iter_mut() {
                 for sum in row.iter_mut() {
                     *sum = S::leaky(*sum, slope);
@@ -208,15 +207,6 @@ unsafe fn pass_one_on(mut sum: f32, f: &Finish, c: *mut f32) -> f32 {
         }
     }
     sum
-}
-
-/// The slope of negative values, for the activations that the innermost loops apply themselves.
-pub(in crate::kernels) fn slope(activation: Activation) -> Option<f32> {
-    match activation {
-        Activation::Relu => Some(0.0),
-        Activation::LeakyRelu(slope) => Some(slope),
-        _ => None,
-    }
 }
 
 /// `MR` rows by `NV` registers of a product whose left rows lie anywhere and whose right panel is packed.
@@ -340,7 +330,7 @@ pub(super) unsafe fn dot<S: Vector, const MR: usize, const OUTS: usize>(t: &Tile
                     bias[o] = *f.bias.add(o);
                 }
             }
-            negative = slope(f.activation).unwrap_or(1.0);
+            negative = f.activation.slope().unwrap_or(1.0);
         }
         let mut wide = [S::zero(); SUMS];
         for r in 0..MR {

@@ -10,7 +10,7 @@ use std::{marker::PhantomData, ops::Range};
 use super::scheme::{Fixed, MOST};
 use crate::kernels::gemm::{
     Finish, OnVectors,
-    micro::{Vector, load_columns, pass_on, slope, store_columns},
+    micro::{Vector, load_columns, pass_on, store_columns},
 };
 
 /// Pointers to the pixels of a window, row by row.
@@ -369,7 +369,7 @@ impl<M: Fixed> ToTarget<'_, M> {
             } else {
                 load_columns::<S>(self.finish.bias.wrapping_add(at).cast(), lanes)
             };
-            let slope = slope(self.finish.activation);
+            let slope = self.finish.activation.slope();
             for i in 0..M::MATRIX.rows {
                 for j in 0..M::MATRIX.rows {
                     if i < place.rows && j < place.columns {
