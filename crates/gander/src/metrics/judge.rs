@@ -11,10 +11,12 @@ use super::{
     frechet::frechet_distance_with_interval,
     inception_score::{inception_score, inception_score_interval},
     kernel_distance,
-    modes::{count_classes, divergence},
+    modes::Tally,
     neighbors::{NEIGHBORS, neighborhoods},
     resampling::choose,
-    score_name, sliced_distance,
+    score_name,
+    sliced::sliced_interval,
+    sliced_distance,
 };
 use crate::{
     error::{Error, Result},
@@ -441,20 +443,19 @@ impl Judging<'_> {
             let num = real.num().min(fake.num());
             let scales = sliced_distance(&real.first(num), &fake.first(num))?;
             let mean = scales.iter().sum::<f64>() / scales.len() as f64;
-            push("swd", num, None, mean, None, Better::Lower);
+            let interval = sliced_interval(&real.first(num), &fake.first(num), mean, options.resampling);
+            push("swd", num, None, mean, interval, Better::Lower);
         }
         if options.wants(ScoreKind::Modes) {
-            let [real, fake_counts] = [&judge.real.logits, &fake.logits].map(count_classes);
-            let found = fake_counts.iter().filter(|&&count| count > 0).count();
-            push("modes", fake.num, space, found as f64, None, Better::Higher);
-            push(
-                "class_kl",
-                fake.num,
-                space,
-                divergence(&fake_counts, &real),
-                None,
-                Better::Lower,
-            );
+            let [real, found] = [&judge.real.logits, &fake.logits].map(Tally::of_classes);
+            let intervals = found.intervals_from(&real, options.resampling);
+            let [of_modes, of_divergence] = [
+                intervals.map(|intervals| intervals.modes),
+                intervals.map(|intervals| intervals.divergence),
+            ];
+            let (modes, divergence) = (found.count().modes as f64, found.divergence_from(&real));
+            push("modes", fake.num, space, modes, of_modes, Better::Higher);
+            push("class_kl", fake.num, space, divergence, of_divergence, Better::Lower);
         }
         Ok(scores)
     }

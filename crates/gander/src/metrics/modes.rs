@@ -104,6 +104,29 @@ impl Tally {
     /// A resampled set never has a mode that the samples lack, and is less even than they are: the interval of the
     /// divergence is moved so that its middle is the divergence of the samples.
     pub fn intervals(&self, resampling: Resampling) -> Option<ModeIntervals> {
+        self.intervals_by(resampling, &divergence_from_uniform)
+    }
+
+    /// Samples by class, as logits have it.
+    pub(super) fn of_classes(logits: &Features) -> Self {
+        let largest = |row: &[f32]| {
+            let largest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            largest.map(|(class, _)| class)
+        };
+        Self::new(logits.rows().map(largest), logits.dim())
+    }
+
+    /// Divergence of these samples' shares from those of others.
+    pub(super) fn divergence_from(&self, others: &Self) -> f64 {
+        divergence(&self.of_mode, &others.of_mode)
+    }
+
+    /// [`Tally::intervals`], the divergence being that from the shares of others.
+    pub(super) fn intervals_from(&self, others: &Self, resampling: Resampling) -> Option<ModeIntervals> {
+        self.intervals_by(resampling, &|counts| divergence(counts, &others.of_mode))
+    }
+
+    fn intervals_by(&self, resampling: Resampling, divergence: &dyn Fn(&[u64]) -> f64) -> Option<ModeIntervals> {
         let num = self.num() as usize;
         if num < 2 || resampling.num < 2 {
             return None;
@@ -116,14 +139,14 @@ impl Tally {
             .chain(std::iter::repeat_n(None, self.outside as usize))
             .collect();
         let key = RandomKey::from_seed(resampling.seed).named("modes");
-        let counts: Vec<ModeCount> = (0..resampling.num as u64)
+        let tallies: Vec<Self> = (0..resampling.num as u64)
             .map(|set| {
                 let drawn = (0..num as u64).map(|place| below(key.split(set).split(place), num));
-                Self::new(drawn.map(|index| of_sample[index]), self.of_mode.len()).count()
+                Self::new(drawn.map(|index| of_sample[index]), self.of_mode.len())
             })
             .collect();
-        let interval = |value: fn(&ModeCount) -> f64| {
-            let mut values: Vec<f64> = counts.iter().map(value).collect();
+        let interval = |value: &dyn Fn(&Self) -> f64| {
+            let mut values: Vec<f64> = tallies.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
             let interval = Interval {
                 low: quantile(&values, 0.025),
@@ -131,15 +154,15 @@ impl Tally {
             };
             (interval, quantile(&values, 0.5))
         };
-        let (divergence, middle) = interval(|count| count.divergence);
+        let (around_middle, middle) = interval(&|tally| divergence(&tally.of_mode));
         let moved = if middle.is_finite() {
-            divergence.shifted(self.count().divergence - middle)
+            around_middle.shifted(divergence(&self.of_mode) - middle)
         } else {
-            divergence
+            around_middle
         };
         Some(ModeIntervals {
-            modes: interval(|count| count.modes as f64).0,
-            high_quality: interval(|count| count.high_quality).0,
+            modes: interval(&|tally| tally.count().modes as f64).0,
+            high_quality: interval(&|tally| tally.count().high_quality).0,
             divergence: Interval {
                 low: moved.low.max(0.0),
                 high: moved.high,
@@ -188,21 +211,9 @@ pub fn tally_stacked_digits(digits: impl IntoIterator<Item = [u8; 3]>) -> Tally 
     Tally::new(digits.into_iter().map(|digits| Some(number(digits))), 1000)
 }
 
-/// Images of each class by their largest logit.
-pub(super) fn count_classes(logits: &Features) -> Vec<u64> {
-    let mut counts = vec![0; logits.dim()];
-    for row in logits.rows() {
-        let largest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        if let Some((class, _)) = largest {
-            counts[class] += 1;
-        }
-    }
-    counts
-}
-
 /// `Σ p ln(p / q)` of the shares of two counts. A class that the second has none of counts as half an image there, so that
 /// the sum stays finite.
-pub(super) fn divergence(counts: &[u64], of: &[u64]) -> f64 {
+fn divergence(counts: &[u64], of: &[u64]) -> f64 {
     let total = counts.iter().sum::<u64>() as f64;
     let weight = |&count: &u64| (count as f64).max(0.5);
     let total_of: f64 = of.iter().map(weight).sum();
@@ -265,9 +276,10 @@ mod tests {
     #[test]
     fn classes_are_counted_and_compared() {
         let logits = Features::new(vec![0.0, 1.0, 3.0, -1.0], 2).unwrap();
-        assert_eq!(count_classes(&logits), [1, 1]);
+        let [even, uneven] = [Tally::of_classes(&logits), Tally::new([0, 0, 0, 1].map(Some), 2)];
+        assert_eq!(even.of_mode, [1, 1]);
         let expected = 0.5 * (2.0f64 / 3.0).ln() + 0.5 * 2.0f64.ln();
-        assert!((divergence(&[1, 1], &[3, 1]) - expected).abs() < 1e-12);
+        assert!((even.divergence_from(&uneven) - expected).abs() < 1e-12);
         assert!(divergence(&[1, 1], &[4, 0]).is_finite());
     }
 
@@ -294,5 +306,10 @@ mod tests {
         let divergence = tally.count().divergence;
         assert!(intervals.divergence.low <= divergence && divergence <= intervals.divergence.high);
         assert!(tally.intervals(Resampling { num: 1, seed: 1 }).is_none());
+        let itself = tally.intervals_from(&tally, Resampling::default()).unwrap();
+        assert!(
+            itself.divergence.low == 0.0 && itself.divergence.high < 0.01,
+            "{itself:?}"
+        );
     }
 }

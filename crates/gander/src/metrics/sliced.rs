@@ -5,7 +5,10 @@ use gander_data::ImageShape;
 use gander_tensor::RandomKey;
 use serde::{Deserialize, Serialize};
 
-use super::matrix::product;
+use super::{
+    matrix::product,
+    resampling::{Interval, Resampling, below, quantile},
+};
 use crate::error::{Error, Result};
 
 /// The side of a patch, as published.
@@ -14,6 +17,8 @@ const PATCH_PX: usize = 7;
 const SMALLEST_PX: usize = 14;
 /// The binomial filter of the pyramid, Burt & Adelson 1983.
 const TAPS: [f32; 5] = [1.0 / 16.0, 4.0 / 16.0, 6.0 / 16.0, 4.0 / 16.0, 1.0 / 16.0];
+/// Directions that an interval is made of.
+const RESAMPLED_DIRECTIONS: usize = 16;
 /// Directions that are projected on at once.
 const CHUNK: usize = 32;
 
@@ -138,6 +143,71 @@ pub fn sliced_distance(real: &SlicedSet, fake: &SlicedSet) -> Result<Vec<f64>> {
     Ok(real.patches.iter().zip(&fake.patches).map(at_scale).collect())
 }
 
+/// Where 95 % of the distances of resampled fakes lie, in the mean of the scales, around the distance that was found. `None`
+/// for fewer than two images or resamples.
+///
+/// Sorted patches stay sorted when some count twice and others not at all, so that each direction is sorted once. A few
+/// directions are enough, as the same images are drawn for all.
+pub(super) fn sliced_interval(
+    real: &SlicedSet,
+    fake: &SlicedSet,
+    distance: f64,
+    resampling: Resampling,
+) -> Option<Interval> {
+    if fake.num < 2 || resampling.num < 2 {
+        return None;
+    }
+    let key = RandomKey::from_seed(resampling.seed).named("resampling");
+    let draw = |set: u64| {
+        let mut times = vec![0; fake.num];
+        for place in 0..fake.num as u64 {
+            times[below(key.split(set).split(place), fake.num)] += 1;
+        }
+        times
+    };
+    let drawn: Vec<Vec<u32>> = (0..resampling.num as u64).map(draw).collect();
+    let options = SlicedOptions {
+        directions: RESAMPLED_DIRECTIONS.min(real.options.directions),
+        ..real.options
+    };
+    let directions = directions(options, PATCH_PX * PATCH_PX * real.shape.channels);
+    let mut distances = vec![0.0; drawn.len()];
+    for patches in real.patches.iter().zip(&fake.patches) {
+        let [of_real, of_fake] = [patches.0, patches.1].map(|patches| {
+            product(
+                normalized(patches, real.shape.channels).transpose(),
+                directions.as_ref(),
+            )
+        });
+        for j in 0..directions.ncols() {
+            let sorted = |projected: &Mat<f64>| -> Vec<(f32, usize)> {
+                let values = projected.col(j).iter().enumerate();
+                let mut all: Vec<_> = values
+                    .map(|(patch, &value)| (value as f32, patch / options.patches))
+                    .collect();
+                all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+                all
+            };
+            let (of_real, of_fake) = (sorted(&of_real), sorted(&of_fake));
+            for (times, distance) in drawn.iter().zip(&mut distances) {
+                let again = of_fake
+                    .iter()
+                    .flat_map(|&(value, image)| std::iter::repeat_n(value, times[image] as usize));
+                let apart: f64 = of_real.iter().zip(again).map(|(a, b)| f64::from((a.0 - b).abs())).sum();
+                *distance += apart;
+            }
+        }
+    }
+    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+    let scale = 1000.0 / (fake.num * options.patches * directions.ncols() * real.patches.len()) as f64;
+    distances.sort_by(f64::total_cmp);
+    let end = |share| (distance + scale * (quantile(&distances, share) - mean)).max(0.0);
+    Some(Interval {
+        low: end(0.025),
+        high: end(0.975),
+    })
+}
+
 /// Shapes of the pyramid, the finest first.
 fn scales(shape: ImageShape) -> Vec<ImageShape> {
     let halved = |shape: &ImageShape| {
@@ -231,8 +301,7 @@ fn spread(image: &[f32], from: ImageShape, to: ImageShape) -> Vec<f32> {
 fn cut(image: &[f32], shape: ImageShape, patches: usize, key: RandomKey, out: &mut Vec<f32>) {
     let row = PATCH_PX * shape.channels;
     for patch in 0..patches as u64 {
-        let place =
-            |axis: &str, side: usize| super::resampling::below(key.split(patch).named(axis), side - PATCH_PX + 1);
+        let place = |axis: &str, side: usize| below(key.split(patch).named(axis), side - PATCH_PX + 1);
         let (top, left) = (place("y", shape.height_px), place("x", shape.width_px));
         for y in top..top + PATCH_PX {
             let at = (y * shape.width_px + left) * shape.channels;
@@ -373,6 +442,30 @@ mod tests {
                 .iter()
                 .all(|&distance| distance == 0.0)
         );
+    }
+
+    /// The interval holds the distance, is wider with fewer images, and about as wide as the distances of sets that were
+    /// really drawn anew.
+    #[test]
+    fn the_interval_is_as_wide_as_other_draws_are_apart() {
+        let shape = shape(32, 1);
+        let reals = waves(0, 8.0, shape);
+        let distance = |fakes: &SlicedSet| {
+            let scales = sliced_distance(&reals, fakes).unwrap();
+            scales.iter().sum::<f64>() / scales.len() as f64
+        };
+        let fakes = waves(1, 6.0, shape);
+        let found = distance(&fakes);
+        let Interval { low, high } = sliced_interval(&reals, &fakes, found, Resampling::default()).unwrap();
+        assert!(low < found && found < high, "{low} {found} {high}");
+        let mut others: Vec<f64> = (2..42).map(|seed| distance(&waves(seed, 6.0, shape))).collect();
+        others.sort_by(f64::total_cmp);
+        let apart = quantile(&others, 0.975) - quantile(&others, 0.025);
+        assert!(
+            (0.4..2.5).contains(&((high - low) / apart)),
+            "{low} to {high}, others {apart} apart"
+        );
+        assert!(sliced_interval(&reals, &fakes, found, Resampling { num: 1, seed: 0 }).is_none());
     }
 
     #[test]
