@@ -199,6 +199,8 @@ pub struct Measured {
     pub mix: Mix,
     /// Whether images were mirrored by the classical augmentation.
     pub flip: bool,
+    /// How far it moved them at most, as a share of the side.
+    pub shift: f64,
     /// The four settings.
     pub settings: Vec<Scores>,
     /// What each adds.

@@ -42,7 +42,7 @@ Examples:
 
 Leaves a folder for each class as DATA has them, manifest.jsonl (seed, label and scores of each
 image), report.html and generator.safetensors. The verdict compares classifiers on real images that
-nothing learned from, with classical augmentation (crop, color, cutout, mixup) as the rival.
+nothing learned from, with classical augmentation (shift, color, cutout, mixup) as the rival.
 
 A run for --run was trained with `gander train DATA --labels --holdout 20%`.")]
 pub(crate) struct Arguments {

@@ -212,11 +212,20 @@ fn plan(arguments: Arguments, screen: &Screen) -> anyhow::Result<Planned> {
         session::plan_again(&path, &request(arguments, length))
             .with_context(|| format!("cannot repeat the run of {}", path.display()))
     } else {
-        let data = arguments.sources.first().map(|path| path.display().to_string());
+        let sources: Vec<String> = arguments
+            .sources
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let data = if sources.is_empty() {
+            "pottery".to_owned()
+        } else {
+            sources.join(" and ")
+        };
         let request = request(arguments, length);
         session::plan(&request)
             .map_err(|error| hints::of_settings(error, &request))
-            .with_context(|| format!("cannot train on {}", data.as_deref().unwrap_or("pottery")))
+            .with_context(|| format!("cannot train on {data}"))
     };
     spinner.finish_and_clear();
     planned

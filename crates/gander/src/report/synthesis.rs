@@ -167,9 +167,10 @@ fn settings(measured: &Measured) -> String {
          <th></th><th>accuracy</th><th>mean recall</th><th>calibration error</th></tr></thead><tbody>\n{rows}\
          </tbody></table></div>\n<p class=\"note\">Answers on {} held-out real images that neither generator nor filter \
          nor classifier learned from; {} trials, {trials}. Intervals hold 95 % of the values when trials and held-out \
-         images are drawn anew. Classical: crops, color, cutout and mixup. {flip}</p></section>\n",
+         images are drawn anew. Classical: shifts by up to {:.0} % of the side, color, cutout and mixup. {flip}</p></section>\n",
         grouped(measured.num_images as u64),
-        measured.trials
+        measured.trials,
+        100.0 * measured.shift
     )
 }
 

@@ -91,6 +91,7 @@ impl Work<'_> {
             decided_by: self.deciding().name(),
             mix: best.mix,
             flip: grown[0].augmentation.flip,
+            shift: grown[0].augmentation.shift,
             settings: settings.into(),
             differences: PAIRS.map(difference).into(),
             sweep,
