@@ -270,6 +270,11 @@ impl ModelConfig {
         };
         let judge = judge.unwrap_or(1);
         check("model.discriminator_width", judge, (1..=1024).contains(&judge))?;
+        if let Self::Dcgan(config) = self {
+            for rate in config.class_rates {
+                check("model.class_rates", rate as usize, (1..=1000).contains(&rate))?;
+            }
+        }
         if let Self::R3gan(config) = self {
             let fits = |width: usize| width > 0 && width.is_multiple_of(r3gan::Config::WIDTH_MULTIPLE);
             check("model.width", config.width, fits(config.width))?;

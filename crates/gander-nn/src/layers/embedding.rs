@@ -15,8 +15,19 @@ pub struct Embedding {
 impl Embedding {
     /// `count` vectors of `features` values.
     pub fn new(count: usize, features: usize, init: Init, scope: &mut Scope<'_>) -> Result<Self> {
+        Self::new_with_lr(count, features, init, 1.0, scope)
+    }
+
+    /// The same with a factor on the learning rate.
+    pub fn new_with_lr(
+        count: usize,
+        features: usize,
+        init: Init,
+        lr_multiplier: f32,
+        scope: &mut Scope<'_>,
+    ) -> Result<Self> {
         Ok(Self {
-            table: scope.weight("weight", [count, features], init)?,
+            table: scope.weight_with_lr("weight", [count, features], init, lr_multiplier)?,
             spectral: None,
         })
     }

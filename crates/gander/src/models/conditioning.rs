@@ -48,11 +48,24 @@ struct ClassScales {
 impl ClassNorm {
     /// Classes begin alike.
     pub(super) fn new(config: BatchNormConfig, num_classes: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        Self::new_with_lr(config, num_classes, 1.0, scope)
+    }
+
+    /// The same with a factor on the learning rate of what classes add.
+    pub(super) fn new_with_lr(
+        config: BatchNormConfig,
+        num_classes: usize,
+        lr_multiplier: f32,
+        scope: &mut Scope<'_>,
+    ) -> Result<Self> {
         if num_classes == 0 {
             let norm = config.init(scope)?;
             return Ok(Self { norm, classes: None });
         }
-        let mut table = |name| Embedding::new(num_classes, config.channels, Init::ZEROS, &mut scope.child(name));
+        let mut table = |name| {
+            let scope = &mut scope.child(name);
+            Embedding::new_with_lr(num_classes, config.channels, Init::ZEROS, lr_multiplier, scope)
+        };
         let classes = ClassScales {
             scale: table("class_scale")?,
             shift: table("class_shift")?,

@@ -37,6 +37,20 @@ pub struct Config {
     /// How the generator doubles the resolution: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
+    /// Factors on the learning rate of what a class adds: to the generator's normalizations, and its vector in the
+    /// discriminator. One where a file does not say.
+    #[serde(default = "rates_of_the_others")]
+    pub class_rates: [u32; 2],
+}
+
+/// What a class adds is taught by its share of each batch alone, and has to grow from nothing to the size of what it changes.
+///
+/// Fashion-MNIST, quick preset, 60 kimg, one seed, FID and coverage of 5,000 images in a classifier's features: 0.76 and 0.72
+/// with 1 and 1, 0.35 and 0.81 with 4 and 10, 0.27 and 0.83 with 10 and 100, 0.28 and 0.80 with 30 and 300.
+const CLASS_RATES: [u32; 2] = [10, 100];
+
+fn rates_of_the_others() -> [u32; 2] {
+    [1; 2]
 }
 
 /// Section 3 of the paper: all weights.
@@ -63,6 +77,7 @@ impl Config {
             width: 64,
             discriminator_width: None,
             upsampling: Upsampling::Transposed,
+            class_rates: CLASS_RATES,
         }
     }
 
@@ -95,7 +110,10 @@ impl Config {
         };
         let project = project.init(&mut scope.child("project"))?;
         let relu = |channels| norm(channels, Activation::Relu);
-        let project_norm = ClassNorm::new(relu(first), num_classes, &mut scope.child("project_norm"))?;
+        let class_norm = |channels, scope: &mut Scope<'_>| {
+            ClassNorm::new_with_lr(relu(channels), num_classes, self.class_rates[0] as f32, scope)
+        };
+        let project_norm = class_norm(first, &mut scope.child("project_norm"))?;
         let ups = (1..grid.halvings)
             .rev()
             .map(|halvings| {
@@ -104,7 +122,7 @@ impl Config {
                 let conv = conv(inputs, outputs, Activation::Identity);
                 Ok(Up {
                     conv: self.upsampling.layer(conv, &mut scope.child("conv"))?,
-                    norm: ClassNorm::new(relu(outputs), num_classes, &mut scope.child("norm"))?,
+                    norm: class_norm(outputs, &mut scope.child("norm"))?,
                 })
             })
             .collect::<Result<_>>()?;
@@ -147,7 +165,10 @@ impl Config {
         };
         let logit = logit.init(&mut scope.child("logit"))?;
         let classes = (self.images.num_classes > 0)
-            .then(|| Embedding::new(self.images.num_classes, width, WEIGHTS, &mut scope.child("classes")))
+            .then(|| {
+                let (scope, lr) = (&mut scope.child("classes"), self.class_rates[1] as f32);
+                Embedding::new_with_lr(self.images.num_classes, width, WEIGHTS, lr, scope)
+            })
             .transpose()?;
         Ok(DcganDiscriminator {
             grid,
