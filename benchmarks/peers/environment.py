@@ -15,6 +15,18 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+# What PyTorch is tried with, and the fastest taken.
+SETTINGS = [["--precision", precision, *layout] for precision in ["f32", "bf16"] for layout in [[], ["--channels-last"]]]
+
+
+def run(*command):
+    """What a program prints; its errors end this one."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
 def environment(name, *packages):
     """A Python with the packages."""
     folder = TARGET / "peers" / name

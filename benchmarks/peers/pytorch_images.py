@@ -39,7 +39,7 @@ torch.set_num_threads(options.threads)
 torch.manual_seed(0)
 MEMORY = torch.channels_last if options.channels_last else torch.contiguous_format
 BATCH, LATENTS = 64, 128 if options.model == "sngan" else 100
-# Half of the average is a thousand images old, as long as that is short beside the run.
+# Half of the average is younger than so many images.
 HALF_LIFE = 10_000
 
 

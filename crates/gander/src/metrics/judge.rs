@@ -441,9 +441,10 @@ impl Judging<'_> {
         }
         if let (Some(real), Some(fake)) = (&judge.real.patches, &fake.patches) {
             let num = real.num().min(fake.num());
-            let scales = sliced_distance(&real.first(num), &fake.first(num))?;
+            let [real, fake] = [real, fake].map(|patches| patches.first(num));
+            let scales = sliced_distance(&real, &fake)?;
             let mean = scales.iter().sum::<f64>() / scales.len() as f64;
-            let interval = sliced_interval(&real.first(num), &fake.first(num), mean, options.resampling);
+            let interval = sliced_interval(&real, &fake, mean, options.resampling);
             push("swd", num, None, mean, interval, Better::Lower);
         }
         if options.wants(ScoreKind::Modes) {
