@@ -74,7 +74,7 @@ pub struct Request {
     pub size: Option<Size>,
     /// Whether to find out if the images help.
     pub measuring: Measuring,
-    /// Images that each classifier sees; by the number of real ones if `None`.
+    /// Images that each classifier sees; by the number of real ones, and by the time, if `None`.
     pub classifier_images: Option<u64>,
     /// Seed of everything random.
     pub seed: u64,
@@ -201,6 +201,8 @@ pub struct Measured {
     pub flip: bool,
     /// How far it moved them at most, as a share of the side.
     pub shift: f64,
+    /// Images that each classifier saw.
+    pub classifier_images: u64,
     /// The four settings.
     pub settings: Vec<Scores>,
     /// What each adds.

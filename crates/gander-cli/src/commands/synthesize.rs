@@ -232,7 +232,7 @@ fn tell_plan(plan: &Plan, screen: &Screen) {
 fn tell_unlabeled(unlabeled: &Unlabeled, screen: &Screen) {
     if unlabeled.held_out() > 0 {
         screen.warn(format!(
-            "{} without labels are held out: left out, also where they are mirrored",
+            "left out {} without labels: what measures is not learned from, mirrored neither",
             text::plural(unlabeled.held_out() as u64, "image")
         ));
     }

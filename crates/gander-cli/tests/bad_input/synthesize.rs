@@ -49,7 +49,7 @@ fn labels_that_disagree_between_duplicates_are_told_and_nothing_else_is_lost() {
     class(&place, "parts/good one", 0..10);
     class(&place, "parts/не годен", 9..20);
     let before = contents(&place.path("parts"));
-    let short = ["--no-measure", "--kimg", "0.032", "--per-class", "1", "--json"];
+    let short = ["--no-measure", "--minutes", "0.1", "--per-class", "1", "--json"];
     let output = place.gander(&[&["synthesize", "parts", "--out", "more"], short.as_slice()].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

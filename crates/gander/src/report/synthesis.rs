@@ -166,10 +166,12 @@ fn settings(measured: &Measured) -> String {
         "<section><h2>One classifier, four diets</h2><div class=\"wide\"><table><thead><tr><th></th>\
          <th></th><th>accuracy</th><th>mean recall</th><th>calibration error</th></tr></thead><tbody>\n{rows}\
          </tbody></table></div>\n<p class=\"note\">Answers on {} held-out real images that neither generator nor filter \
-         nor classifier learned from; {} trials, {trials}. Intervals hold 95 % of the values when trials and held-out \
-         images are drawn anew. Classical: shifts by up to {:.0} % of the side, color, cutout and mixup. {flip}</p></section>\n",
+         nor classifier learned from; {} trials, {trials}. Every classifier saw {} images. Intervals hold 95 % of the \
+         values when trials and held-out images are drawn anew. Classical: shifts by up to {:.0} % of the side, color, \
+         cutout and mixup. {flip}</p></section>\n",
         grouped(measured.num_images as u64),
         measured.trials,
+        grouped(measured.classifier_images),
         100.0 * measured.shift
     )
 }

@@ -2,6 +2,8 @@
 //!
 //! How long it learns depends on the number of real images alone, so that no mix is given more arithmetic than another.
 
+use std::time::Instant;
+
 use gander_data::{Dataset, ImageShape, Sampler};
 use gander_nn::{
     Init, Mode, Parameters, Scope,
@@ -31,9 +33,13 @@ const MAX_SIDE_PX: usize = 80;
 
 /// Images in a step.
 const BATCH: usize = 16;
-/// Times that each real image is seen where there are few, within bounds for the fewest and the most.
+/// Times that each real image is seen, within bounds for the fewest and the most.
+///
+/// One that has not learned to its end says little of what more images would teach it. After 50 labels a class of
+/// Fashion-MNIST and classical augmentation it sees 82.6, 83.5, 83.9 and 84.0 % right when it has seen 30,000, 60,000, 90,000
+/// and 180,000 images (two seeds each).
 const PASSES: u64 = 60;
-const IMAGES: std::ops::RangeInclusive<u64> = 8_000..=100_000;
+const IMAGES: std::ops::RangeInclusive<u64> = 60_000..=200_000;
 /// Share of a kernel that is lost at a rate of one: the usual 0.05 of small residual networks with this decay.
 const WEIGHT_DECAY: f64 = 0.05;
 
@@ -81,8 +87,8 @@ pub(super) struct Lesson<'a> {
     pub(super) order: Order,
     /// Seed of weights, order and augmentation.
     pub(super) seed: u64,
-    /// Images that it sees; by the number of real ones if `None`.
-    pub(super) images: Option<u64>,
+    /// Images that it sees.
+    pub(super) images: u64,
 }
 
 /// Synthetic images beside real ones.
@@ -213,13 +219,29 @@ impl ResNet {
         (PASSES * real as u64).clamp(*IMAGES.start(), *IMAGES.end())
     }
 
+    /// Seconds that one image takes it to learn from.
+    pub(super) fn pace(real: &TrainingSet, device: &DeviceRef) -> Result<f64> {
+        const IMAGES: u64 = 32 * BATCH as u64;
+        let lesson = |images| Lesson {
+            real,
+            synthetic: None,
+            augmentation: None,
+            order: Order::ByFrequency,
+            seed: 0,
+            images,
+        };
+        Self::train(lesson(IMAGES / 4), device, &mut |_| Ok(()))?;
+        let begun = Instant::now();
+        Self::train(lesson(IMAGES), device, &mut |_| Ok(()))?;
+        Ok(begun.elapsed().as_secs_f64() / IMAGES as f64)
+    }
+
     /// Trains one, telling the share that is done; the same lesson makes the same network.
     pub(super) fn train(lesson: Lesson<'_>, device: &DeviceRef, progress: &mut Tell<'_>) -> Result<Self> {
         let real = lesson.real.images();
         let (shape, num_classes) = (real.shape(), real.classes().len());
         let network = Self::new(shape, num_classes, lesson.seed, device)?;
-        let images = lesson.images.unwrap_or_else(|| Self::usual_images(real.len()));
-        let steps = images / BATCH as u64;
+        let steps = lesson.images / BATCH as u64;
         let mut drawing = Drawing::new(lesson);
         let mut examples = |step: u64| {
             progress(step as f64 / steps as f64)?;

@@ -92,6 +92,7 @@ impl Work<'_> {
             mix: best.mix,
             flip: grown[0].augmentation.flip,
             shift: grown[0].augmentation.shift,
+            classifier_images: plan.classifier_images,
             settings: settings.into(),
             differences: PAIRS.map(difference).into(),
             sweep,
@@ -153,7 +154,7 @@ impl Work<'_> {
             augmentation: grown[at].augmentation,
             order: self.order(),
             seed: self.seed(trial),
-            images: plan.request.classifier_images,
+            images: plan.classifier_images,
         };
         let doing = format!("measuring {}, trial {}", setting.name(), trial + 1);
         let lesson = own.lesson(setting, candidate.amount, candidate.mix.share);

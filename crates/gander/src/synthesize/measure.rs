@@ -114,7 +114,7 @@ pub(super) struct Trial<'a> {
     pub(super) augmentation: Augmentation,
     pub(super) order: Order,
     pub(super) seed: u64,
-    pub(super) images: Option<u64>,
+    pub(super) images: u64,
 }
 
 impl<'a> Trial<'a> {

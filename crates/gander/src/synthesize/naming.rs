@@ -3,7 +3,6 @@
 //! # Source
 //! Lee 2013, "Pseudo-Label", for what becomes of the names.
 
-use gander_data::Dataset;
 use gander_tensor::{DeviceRef, RandomKey};
 use serde::Serialize;
 
@@ -92,8 +91,8 @@ pub(super) struct Naming<'a> {
     pub(super) augmentation: Augmentation,
     pub(super) effort: Effort,
     pub(super) seed: u64,
-    /// Images that a classifier of the labeled ones sees; by their number if `None`.
-    pub(super) images: Option<u64>,
+    /// Images that a classifier of the labeled ones sees.
+    pub(super) images: u64,
     pub(super) device: &'a DeviceRef,
 }
 
@@ -133,8 +132,7 @@ impl Naming<'_> {
                     seed: key.split(member as u64).value(),
                     device: self.device,
                 };
-                let usual = ResNet::usual_images(self.labeled.images().len());
-                let steps = Consistency::steps(lessons as u64 * self.images.unwrap_or(usual));
+                let steps = Consistency::steps(lessons as u64 * self.images);
                 let mut tell = |share: f64| tell((member as f64 + share) / members as f64);
                 committee.0.push(consistency.train(steps, &mut tell)?);
             }

@@ -9,12 +9,15 @@ use gander_data::{Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Si
 use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, RandomKey};
 
 use super::{
-    Amount, Differing, Measuring, Request, folder,
+    Amount, Differing, Measuring, Request,
+    classifier::ResNet,
+    folder, schedule,
     split::{Part, Split, SplitOptions, TrainingSet, Unlabeled},
 };
 use crate::{
     error::{Error, Result},
     run::RunDirectory,
+    session::Length,
     shipped::ShippedGenerator,
     train::checkpoint,
 };
@@ -36,6 +39,8 @@ pub struct Plan {
     pub(super) draws: Vec<TrainingSet>,
     /// Images without labels.
     pub(super) unlabeled: Option<Unlabeled>,
+    /// Images that each classifier sees.
+    pub(super) classifier_images: u64,
     pub(super) differing: Differing,
     pub(super) trials: usize,
     pub(super) dataset: String,
@@ -147,6 +152,10 @@ pub fn plan(request: Request) -> Result<Plan> {
     if request.amount == Amount::Balance {
         check_balance(&draws[0])?;
     }
+    let classifier_images = match request.classifier_images {
+        Some(images) => images,
+        None => classifier_images(&request, taken.is_some(), &draws[0], &device)?,
+    };
     let name = request.data.canonicalize().unwrap_or_else(|_| request.data.clone());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Plan {
@@ -158,6 +167,7 @@ pub fn plan(request: Request) -> Result<Plan> {
         },
         draws,
         unlabeled,
+        classifier_images,
         differing,
         dataset: name.split('.').next().unwrap_or("data").to_owned(),
         given: taken.map(|taken| (taken.generator, taken.name)),
@@ -210,6 +220,16 @@ fn draws(split: &Split, request: &Request) -> Result<(Differing, Vec<TrainingSet
     }
     let all: Result<Vec<TrainingSet>> = (0..DRAWS as u64).map(draw).collect();
     Ok((Differing::Draws, all?))
+}
+
+/// Images that each classifier sees of what there is and in the time there is.
+fn classifier_images(request: &Request, is_given: bool, real: &TrainingSet, device: &DeviceRef) -> Result<u64> {
+    let usual = ResNet::usual_images(real.images().len());
+    if matches!(request.length, Length::Kimg(_)) {
+        return Ok(usual);
+    }
+    let pace = ResNet::pace(real, device)?;
+    Ok(schedule::classifier_images(request, is_given, usual, pace))
 }
 
 fn check_balance(training: &TrainingSet) -> Result<()> {

@@ -201,7 +201,7 @@ impl Work<'_> {
             augmentation,
             order: self.order(),
             seed: self.seed(at),
-            images: plan.request.classifier_images,
+            images: plan.classifier_images,
         };
         let lesson = trial.lesson(Setting::Classical, &[], 0.0);
         let classifier = self.piece(self.of_draw("classifier", at), |tell| {
@@ -238,7 +238,7 @@ impl Work<'_> {
             augmentation: judge.augmentation,
             effort,
             seed: self.seed(at),
-            images: plan.request.classifier_images,
+            images: plan.classifier_images,
             device: &plan.device,
         };
         let (committee, named) = self.piece(self.of_draw("naming", at), |tell| naming.run(first, tell))?;

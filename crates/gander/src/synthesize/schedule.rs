@@ -35,6 +35,10 @@ const POOL: usize = 20_000;
 const CHOOSERS: usize = 2;
 /// Trials below which there is no interval worth the name.
 const MIN_TRIALS: usize = 3;
+/// Classifiers of so many trials of four settings, of four mixes in one trial, and one to be safe.
+const LEAST_CLASSIFIERS: usize = 4 * MIN_TRIALS + 4 + 1;
+/// Images that a classifier sees at least, however little time there is.
+const FEWEST_IMAGES: u64 = 8_000;
 
 /// Share of the time that measuring may take beside training a generator, or without.
 const MEASURING: f64 = 0.55;
@@ -75,6 +79,26 @@ pub(super) struct Costs {
     pub(super) elapsed_seconds: f64,
 }
 
+/// Images that each classifier sees: as many as are usual, or fewer, so that three trials and a choice of the mix fit into the
+/// time of a run that learns a generator.
+pub(super) fn classifier_images(request: &Request, is_given: bool, usual: u64, seconds_of_an_image: f64) -> u64 {
+    let Length::Minutes(minutes) = request.length else {
+        return usual;
+    };
+    let seconds = measuring_share(request, is_given) * minutes * 60.0 / LEAST_CLASSIFIERS as f64;
+    let affordable = (seconds / seconds_of_an_image) as u64;
+    affordable.clamp(FEWEST_IMAGES.min(usual), usual)
+}
+
+/// Share of the time that measuring may take.
+fn measuring_share(request: &Request, is_given: bool) -> f64 {
+    match (is_given, &request.unlabeled) {
+        (true, _) => MEASURING_ALONE,
+        (false, Some(_)) => MEASURING_BESIDE_NAMING,
+        (false, None) => MEASURING,
+    }
+}
+
 /// As much as fits for naming unlabeled images of each of so many draws, by the seconds of one classifier.
 pub(super) fn effort(length: Length, classifier_seconds: f64, draws: usize) -> Effort {
     let Length::Minutes(minutes) = length else {
@@ -100,12 +124,8 @@ impl Schedule {
             };
         };
         let seconds = minutes * 60.0;
-        let share = match (costs.is_given, &request.unlabeled) {
-            (true, _) => MEASURING_ALONE,
-            (false, Some(_)) => MEASURING_BESIDE_NAMING,
-            (false, None) => MEASURING,
-        };
-        let affordable = (share * seconds / costs.classifier_seconds.max(1e-3)) as usize;
+        let affordable =
+            (measuring_share(request, costs.is_given) * seconds / costs.classifier_seconds.max(1e-3)) as usize;
         let classifiers = |(trials, choosers): (usize, usize)| 4 * trials + costs.mixes * choosers;
         let wishes = (MIN_TRIALS..=costs.trials.max(MIN_TRIALS))
             .rev()
@@ -204,6 +224,20 @@ mod tests {
         let little = schedule(10.0, 20.0);
         assert_eq!((little.trials, little.choosers), (3, 1));
         assert_eq!(schedule(10.0, 100.0).trials, 0, "no time to measure");
+    }
+
+    #[test]
+    fn classifiers_see_less_where_time_is_short() {
+        let of = |minutes| classifier_images(&request(Length::Minutes(minutes)), false, 60_000, 0.001);
+        assert_eq!(of(60.0), 60_000);
+        // 55 % of 600 s for 17 of them.
+        assert_eq!(of(10.0), 19_411);
+        assert_eq!(of(1.0), 8_000);
+        assert_eq!(schedule(10.0, 19.4).trials, 3, "then it is measured");
+        assert_eq!(
+            classifier_images(&request(Length::Kimg(1.0)), false, 60_000, 1.0),
+            60_000
+        );
     }
 
     #[test]
