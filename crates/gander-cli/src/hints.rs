@@ -127,6 +127,11 @@ fn of_gander(error: &gander::Error) -> Option<String> {
              generator of these classes; without --run one is trained"
                 .into()
         }
+        Error::UnfitOrigin { .. } => {
+            "train with `gander train OTHER --family dcgan` at the resolution of the data, on other images, and name its run \
+             directory; --no-measure lets it be the same images"
+                .into()
+        }
         Error::InvalidConfig { .. } => {
             "config.toml in any run directory shows the settings, and `gander train --help` the options".into()
         }

@@ -264,6 +264,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Networks that a generator cannot begin from.
+    #[error("a generator for these images cannot begin from {path}: {reason}", path = path.display())]
+    UnfitOrigin {
+        /// The run or file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Stopped,

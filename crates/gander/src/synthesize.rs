@@ -28,6 +28,7 @@ mod gallery;
 mod generator;
 pub mod measure;
 pub mod naming;
+mod origin;
 mod planning;
 mod running;
 mod schedule;
@@ -64,6 +65,8 @@ pub struct Request {
     pub length: Length,
     /// Images without labels that may help: a folder, an archive, IDX or NPZ files.
     pub unlabeled: Option<PathBuf>,
+    /// A run or a file of weights that the generator begins from.
+    pub init: Option<PathBuf>,
     /// A run whose generator is taken.
     pub run: Option<PathBuf>,
     /// Images of each class that are learned from, as if there were no more.
@@ -138,6 +141,8 @@ pub struct Summary {
     pub num_held_out: usize,
     /// Thousands of images that the generator learned from.
     pub generator_kimg: f64,
+    /// The run or file of weights that it began from.
+    pub init: Option<PathBuf>,
     /// What came of the images without labels; `None` where none were given.
     pub unlabeled: Option<UnlabeledSummary>,
     /// Identical images with different labels, which were left out.

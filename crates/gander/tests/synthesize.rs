@@ -11,9 +11,11 @@ use std::{
 use gander::{
     Error, images,
     session::Length,
+    shipped::{SampleOptions, ShippedGenerator},
     synthesize::{self, Amount, Differing, Measuring, Request, Summary},
 };
 use gander_data::{Dataset, Pottery, PotteryConfig, pottery::PictureSize};
+use gander_tensor::Cpu;
 
 /// Names as users have them.
 const CLASSES: [&str; 5] = ["red wine", "白酒", "crème brûlée", "d", "e"];
@@ -54,6 +56,7 @@ fn request(data: &Path, out: PathBuf) -> Request {
         amount: Amount::PerClass(3),
         length: Length::Kimg(0.064),
         unlabeled: None,
+        init: None,
         run: None,
         labeled: None,
         holdout: None,
@@ -254,6 +257,43 @@ fn few_labels_of_many_are_drawn_anew_for_each_trial() {
     }
     let gain = summary.measured.map(|measured| measured.differences[0].accuracy.low);
     assert_eq!(summary.is_use, Some(gain.is_some_and(|low| low > 0.0)));
+}
+
+/// Its images after two steps are nearer to those that its origin made of the same latents than others are.
+#[test]
+fn a_generator_that_begins_from_another_has_its_weights() {
+    let place = tempfile::tempdir().unwrap();
+    let (other, data) = (place.path().join("other"), place.path().join("data"));
+    write_pots(&other, 5, [6, 6, 0, 0, 0]);
+    write_pots(&data, 0, [6, 6, 0, 0, 0]);
+    let images = |data: &Path, name: &str, init: Option<PathBuf>| {
+        let out = place.path().join(name);
+        let request = Request {
+            init,
+            measuring: Measuring::Off,
+            seed: if name == "origin" { 2 } else { 1 },
+            ..request(data, out.clone())
+        };
+        let summary = grow(request).unwrap();
+        let generator = ShippedGenerator::load(&out, &Cpu::shared()).unwrap();
+        let samples = generator.sample(&[3, 4, 5, 6], &SampleOptions::default()).unwrap();
+        (samples.images, summary.init)
+    };
+    let (origin, none) = images(&other, "origin", None);
+    let (fresh, _) = images(&data, "fresh", None);
+    let file = place.path().join("origin/generator.safetensors");
+    let (begun, told) = images(&data, "begun", Some(file.clone()));
+    assert_eq!((none, told), (None, Some(file)));
+    let distance = |images: &[u8]| -> u64 {
+        let pairs = images.iter().zip(&origin);
+        pairs.map(|(&a, &b)| u64::from(a.abs_diff(b))).sum()
+    };
+    assert!(
+        2 * distance(&begun) < distance(&fresh),
+        "{} {}",
+        distance(&begun),
+        distance(&fresh)
+    );
 }
 
 #[test]

@@ -67,8 +67,11 @@ pub(crate) struct Arguments {
     /// Images without labels that may help: classifiers of the labeled ones name those that they are sure of
     #[arg(long, value_name = "DIR", visible_alias = "unlabeled")]
     unlabelled: Option<PathBuf>,
+    /// Begin from the weights of a run or generator of other images
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     /// Take the generator of a run that held images out
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution", "unlabelled"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution", "unlabelled", "init"])]
     run: Option<PathBuf>,
     /// Learn from so many images of each class, as if there were no more; ten draws where there are enough
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MIN_IMAGES as i64..))]
@@ -157,6 +160,7 @@ fn request(arguments: Arguments) -> Request {
         amount,
         length,
         unlabeled: arguments.unlabelled,
+        init: arguments.init,
         run: arguments.run,
         labeled: arguments.labeled.map(|labeled| labeled as usize),
         holdout: arguments.holdout,

@@ -152,4 +152,11 @@ fn runs_that_do_not_serve() {
     assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
     let said = refuses(&place, &["--run", "runs/00001-parts"]);
     assert!(said.contains("none is left to measure on"), "{said}");
+
+    let said = refuses(&place, &["--init", "runs/00001-parts"]);
+    assert!(said.contains("it has learned these images"), "{said}");
+    let said = refuses(&place, &["--init", run.to_str().unwrap()]);
+    assert!(said.contains("it makes images of"), "{said}");
+    refuses(&place, &["--init", "absent"]);
+    place.misunderstands(&["synthesize", "parts", "--out", "more", "--init", "a", "--run", "b"]);
 }

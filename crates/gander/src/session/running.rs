@@ -1,6 +1,6 @@
 //! A planned run, carried out.
 
-use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
+use std::{path::Path, sync::atomic::AtomicBool};
 
 use gander_data::Dataset;
 use gander_nn::Parameters;
@@ -213,22 +213,7 @@ fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> RunStarted {
 
 /// Takes the weights of another run or generator as far as names and shapes agree.
 fn start_from(path: &Path, state: &TrainState, device: &gander_tensor::DeviceRef) -> Result<Event> {
-    let tensors = checkpoint::load_weights(path, device)?;
-    let mut taken = BTreeMap::new();
-    for (part, parameters) in state.contest.tensors() {
-        let count = taken.entry(part).or_insert((0, 0));
-        for parameter in parameters.iter() {
-            count.1 += 1;
-            let name = format!("{part}.{}", parameter.name());
-            if let Some(tensor) = tensors
-                .get(&name)
-                .filter(|tensor| tensor.shape() == parameter.get().shape())
-            {
-                parameter.set(tensor)?;
-                count.0 += 1;
-            }
-        }
-    }
+    let taken = state.take(&checkpoint::load_trained(path, device)?.tensors)?;
     let counts: Vec<String> = taken
         .iter()
         .map(|(part, (got, of))| format!("{part} {got} of {of}"))

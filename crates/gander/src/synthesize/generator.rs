@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use gander_data::{Dataset, ImageShape};
 use gander_tensor::{DeviceRef, RandomKey};
 
-use super::{Tell, naming::Named, split::TrainingSet};
+use super::{Tell, naming::Named, origin::Origin, split::TrainingSet};
 use crate::{
     error::Result,
     models::{ImageSpec, ModelConfig},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The family: classes share all of its networks but one vector each.
-const FAMILY: &str = "dcgan";
+pub(super) const FAMILY: &str = "dcgan";
 
 /// The settings for many images; the same family.
 const PRESET: &str = "quick";
@@ -75,6 +75,8 @@ pub(super) struct Training<'a> {
     pub(super) dataset: &'a str,
     /// What it is trained like.
     pub(super) recipe: Recipe,
+    /// Networks to begin from instead of fresh ones.
+    pub(super) origin: Option<&'a Origin>,
     /// How long.
     pub(super) length: Length,
     /// Seed of everything random.
@@ -114,7 +116,7 @@ impl Training<'_> {
             end: 1.0,
         };
         let num_classes = images.images().classes().len();
-        let trainer = self.stage(images, &settings, (self.length, num_classes), |_| Ok(()), share)?;
+        let trainer = self.stage(images, &settings, (self.length, num_classes), self.begin(), share)?;
         self.finish(images, &trainer, trainer.state.progress.images_seen)
     }
 
@@ -131,7 +133,7 @@ impl Training<'_> {
             images,
             settings,
             (first, 0),
-            |_| Ok(()),
+            self.begin(),
             Share {
                 tell: &mut *tell,
                 begin: 0.0,
@@ -139,7 +141,8 @@ impl Training<'_> {
             },
         )?;
         let second = part_of(self.length, 1.0 - TOGETHER);
-        let begin = |state: &TrainState| begin_from(state, &plain.state);
+        // What a class adds begins at nothing.
+        let begin = |state: &TrainState| state.take(&plain.state.to_saved().0).map(|_| ());
         let share = Share {
             tell,
             begin: TOGETHER,
@@ -148,6 +151,12 @@ impl Training<'_> {
         let trainer = self.stage(images, settings, (second, data.classes().len()), begin, share)?;
         let seen = plain.state.progress.images_seen + trainer.state.progress.images_seen;
         self.finish(images, &trainer, seen)
+    }
+
+    /// Puts the weights of other networks into a fresh state, where there are any.
+    fn begin(&self) -> impl FnOnce(&TrainState) -> Result<()> {
+        let origin = self.origin;
+        move |state| origin.map_or(Ok(()), |origin| state.take(&origin.weights).map(|_| ()))
     }
 
     /// What a trainer made, with what it says of itself.
@@ -177,7 +186,11 @@ impl Training<'_> {
         mut share: Share<'_, '_>,
     ) -> Result<Trainer> {
         let data = images.images();
-        let (mut model, training) = (settings.model.clone(), settings.training.clone());
+        let training = settings.training.clone();
+        let mut model = match self.origin {
+            Some(origin) => ModelConfig::Dcgan(origin.model),
+            None => settings.model.clone(),
+        };
         if let ModelConfig::Dcgan(config) = &mut model {
             config.images.num_classes = num_classes;
         }
@@ -208,18 +221,6 @@ fn part_of(length: Length, share: f64) -> Length {
         Length::Minutes(minutes) => Length::Minutes(share * minutes),
         Length::Kimg(kimg) => Length::Kimg(share * kimg),
     }
-}
-
-/// Copies every tensor that both have; what a class adds begins at nothing.
-fn begin_from(state: &TrainState, before: &TrainState) -> Result<()> {
-    for ((_, parameters), (_, before)) in state.contest.tensors().iter().zip(before.contest.tensors()) {
-        for parameter in parameters.iter() {
-            if let Some(known) = before.get(parameter.name()) {
-                parameter.set(&known.get().detach().add_scalar(0.0)?)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What few images need: each change of `DiffAugment` at every image, or the discriminator soon knows all of them by

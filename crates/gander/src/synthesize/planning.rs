@@ -11,7 +11,9 @@ use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, RandomKey};
 use super::{
     Amount, Differing, Measuring, Request,
     classifier::ResNet,
-    folder, schedule,
+    folder,
+    origin::{Origin, wrong_shape},
+    schedule,
     split::{Part, Split, SplitOptions, TrainingSet, Unlabeled},
 };
 use crate::{
@@ -44,6 +46,8 @@ pub struct Plan {
     pub(super) differing: Differing,
     pub(super) trials: usize,
     pub(super) dataset: String,
+    /// Networks that the generator begins from.
+    pub(super) origin: Option<Origin>,
     /// The generator that was asked for, and its name.
     pub(super) given: Option<(ShippedGenerator, String)>,
     pub(super) device: DeviceRef,
@@ -125,6 +129,13 @@ pub fn plan(request: Request) -> Result<Plan> {
         ..
     } = gander_data::open(std::slice::from_ref(&request.data), &options)?;
     let is_measured = request.measuring == Measuring::On;
+    let origin = request.init.as_deref();
+    let origin = origin
+        .map(|path| Origin::read(path, train.shape(), &device))
+        .transpose()?;
+    if let Some(origin) = &origin {
+        origin.check(&request.data, train.as_ref(), request.measuring)?;
+    }
     if let Some(taken) = &taken {
         taken.check(train.as_ref(), holdout.as_deref(), request.measuring)?;
     }
@@ -170,6 +181,7 @@ pub fn plan(request: Request) -> Result<Plan> {
         classifier_images,
         differing,
         dataset: name.split('.').next().unwrap_or("data").to_owned(),
+        origin,
         given: taken.map(|taken| (taken.generator, taken.name)),
         device,
         skipped,
@@ -294,12 +306,8 @@ impl Taken {
         if header.classes != train.classes() {
             return unfit(format!("its classes are {}", header.classes.join(", ")));
         }
-        let shape = train.shape();
-        if (images.height_px, images.width_px, images.channels) != (shape.height_px, shape.width_px, shape.channels) {
-            return unfit(format!(
-                "it makes images of {}x{}x{}, the data has {shape}",
-                images.width_px, images.height_px, images.channels
-            ));
+        if let Some(reason) = wrong_shape(images, train.shape()) {
+            return unfit(reason);
         }
         if measuring == Measuring::Off {
             return Ok(());

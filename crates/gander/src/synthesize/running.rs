@@ -255,6 +255,7 @@ impl Work<'_> {
         let training = Training {
             dataset: &plan.dataset,
             recipe: judge.recipe(),
+            origin: plan.origin.as_ref(),
             length,
             seed: self.seed(at),
             device: &plan.device,
@@ -372,6 +373,7 @@ impl Work<'_> {
             num_training: images.len(),
             num_held_out: PARTS.iter().map(|&part| plan.split.held_out().len(part)).sum(),
             generator_kimg: first.generator.header.images_seen as f64 / 1000.0,
+            init: request.init.clone(),
             unlabeled: self.unlabeled_summary(first),
             conflicts: plan.split.conflicts().to_vec(),
             measured,

@@ -191,6 +191,7 @@ mod tests {
             amount: Amount::ForEachReal,
             length,
             unlabeled: None,
+            init: None,
             run: None,
             labeled: None,
             holdout: None,

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    models::ModelConfig,
     run::RunDirectory,
     shipped::{self, GeneratorHeader},
 };
@@ -51,9 +52,19 @@ pub fn load_header(path: &Path) -> Result<CheckpointHeader> {
     header(&safetensors::read(path)?, path, "checkpoint", VERSION)
 }
 
-/// The weights of a checkpoint, of the newest checkpoint of a run directory, or of a generator file, by the names of a
-/// checkpoint.
-pub fn load_weights(path: &Path, device: &DeviceRef) -> Result<BTreeMap<String, Tensor>> {
+/// Networks that were trained.
+#[derive(Debug)]
+pub struct Trained {
+    /// What they are.
+    pub model: ModelConfig,
+    /// Their weights, by the names of a checkpoint.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The settings of their run and the fingerprint of its images; a generator file does not know them.
+    pub learned_from: Option<(RunConfig, String)>,
+}
+
+/// The networks of a checkpoint, of the newest checkpoint of a run directory, or of a generator file.
+pub fn load_trained(path: &Path, device: &DeviceRef) -> Result<Trained> {
     let newest;
     let path = if path.is_dir() {
         let last = RunDirectory::open(path)?.checkpoints()?.pop();
@@ -62,14 +73,22 @@ pub fn load_weights(path: &Path, device: &DeviceRef) -> Result<BTreeMap<String, 
     } else {
         path
     };
-    if let Ok((_, tensors)) = load(path, device) {
-        return Ok(tensors);
+    if let Ok((header, tensors)) = load(path, device) {
+        return Ok(Trained {
+            model: header.config.model.clone(),
+            tensors,
+            learned_from: Some((header.config, header.data_fingerprint)),
+        });
     }
-    let (_, tensors): (GeneratorHeader, _) = read(path, "generator", shipped::VERSION, device)?;
+    let (header, tensors): (GeneratorHeader, _) = read(path, "generator", shipped::VERSION, device)?;
     let of_both = |(name, tensor): (String, Tensor)| {
         ["generator", "ema_generator"].map(|part| (format!("{part}.{name}"), tensor.clone()))
     };
-    Ok(tensors.into_iter().flat_map(of_both).collect())
+    Ok(Trained {
+        model: header.model,
+        tensors: tensors.into_iter().flat_map(of_both).collect(),
+        learned_from: None,
+    })
 }
 
 /// Writes named tensors with a versioned header into one safetensors file.

@@ -249,6 +249,23 @@ impl TrainState {
         Ok(())
     }
 
+    /// Takes named tensors of another state as far as names and shapes agree, and gives for each part how many of how many.
+    pub fn take(&self, tensors: &BTreeMap<String, Tensor>) -> Result<BTreeMap<&'static str, (usize, usize)>> {
+        let mut taken = BTreeMap::new();
+        for (part, parameters) in self.contest.tensors() {
+            let count = taken.entry(part).or_insert((0, 0));
+            for parameter in parameters.iter() {
+                count.1 += 1;
+                let tensor = tensors.get(&format!("{part}.{}", parameter.name()));
+                if let Some(tensor) = tensor.filter(|tensor| tensor.shape() == parameter.get().shape()) {
+                    parameter.set(tensor)?;
+                    count.0 += 1;
+                }
+            }
+        }
+        Ok(taken)
+    }
+
     /// The sampler at the run's position.
     pub fn sampler(&self, len: usize) -> Sampler {
         Sampler {
