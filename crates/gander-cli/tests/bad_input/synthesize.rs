@@ -155,7 +155,7 @@ fn runs_that_do_not_serve() {
 
     let said = refuses(&place, &["--init", "runs/00001-parts"]);
     assert!(said.contains("it has learned these images"), "{said}");
-    let said = refuses(&place, &["--init", run.to_str().unwrap()]);
+    let said = refuses(&place, &["--init", run.to_str().unwrap(), "--resolution", "32"]);
     assert!(said.contains("it makes images of"), "{said}");
     refuses(&place, &["--init", "absent"]);
     place.misunderstands(&["synthesize", "parts", "--out", "more", "--init", "a", "--run", "b"]);
