@@ -8,6 +8,7 @@
 //! | stage | learns from | may see held-out images |
 //! |---|---|---|
 //! | names of unlabeled images | [`split::TrainingSet`], [`split::Unlabeled`] | never: a [`split::Split`] leaves them out |
+//! | networks that the generator begins from | other images; those of this set are refused | where nobody can tell: the user sees to it |
 //! | generator, filter, classifiers | [`split::TrainingSet`] | never: their functions take nothing else |
 //! | choice of the mix | answers of classifiers for a third of the held-out images | as answers |
 //! | scores, verdict | answers for the other two thirds | as answers |
