@@ -14,7 +14,7 @@ use super::{
     folder,
     origin::{Origin, wrong_shape},
     schedule,
-    split::{Part, Split, SplitOptions, TrainingSet, Unlabeled},
+    split::{HeldOut, Part, Split, SplitOptions, TrainingSet, Unlabeled},
 };
 use crate::{
     error::{Error, Result},
@@ -165,7 +165,7 @@ pub fn plan(request: Request) -> Result<Plan> {
     }
     let classifier_images = match request.classifier_images {
         Some(images) => images,
-        None => classifier_images(&request, taken.is_some(), &draws[0], &device)?,
+        None => classifier_images(&request, taken.is_some(), (&draws[0], split.held_out()), &device)?,
     };
     let name = request.data.canonicalize().unwrap_or_else(|_| request.data.clone());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -235,13 +235,19 @@ fn draws(split: &Split, request: &Request) -> Result<(Differing, Vec<TrainingSet
 }
 
 /// Images that each classifier sees of what there is and in the time there is.
-fn classifier_images(request: &Request, is_given: bool, real: &TrainingSet, device: &DeviceRef) -> Result<u64> {
+fn classifier_images(
+    request: &Request,
+    is_given: bool,
+    (real, held_out): (&TrainingSet, &HeldOut),
+    device: &DeviceRef,
+) -> Result<u64> {
     let usual = ResNet::usual_images(real.images().len());
     if matches!(request.length, Length::Kimg(_)) {
         return Ok(usual);
     }
     let pace = ResNet::pace(real, device)?;
-    Ok(schedule::classifier_images(request, is_given, usual, pace))
+    let held_out = held_out.len(Part::Choosing) + held_out.len(Part::Measuring);
+    Ok(schedule::classifier_images(request, is_given, (usual, held_out), pace))
 }
 
 fn check_balance(training: &TrainingSet) -> Result<()> {

@@ -35,8 +35,8 @@ const POOL: usize = 20_000;
 const CHOOSERS: usize = 2;
 /// Trials below which there is no interval worth the name.
 const MIN_TRIALS: usize = 3;
-/// Classifiers of so many trials of four settings, of four mixes in one trial, and one to be safe.
-const LEAST_CLASSIFIERS: usize = 4 * MIN_TRIALS + 4 + 1;
+/// Classifiers of so many trials of four settings, of four mixes in one trial, and two to be safe.
+const LEAST_CLASSIFIERS: usize = 4 * MIN_TRIALS + 4 + 2;
 /// Images that a classifier sees at least, however little time there is.
 const FEWEST_IMAGES: u64 = 8_000;
 
@@ -80,13 +80,18 @@ pub(super) struct Costs {
 }
 
 /// Images that each classifier sees: as many as are usual, or fewer, so that three trials and a choice of the mix fit into the
-/// time of a run that learns a generator.
-pub(super) fn classifier_images(request: &Request, is_given: bool, usual: u64, seconds_of_an_image: f64) -> u64 {
+/// time. Each is asked about the held-out images, too, which takes a third of what learning from them would.
+pub(super) fn classifier_images(
+    request: &Request,
+    is_given: bool,
+    (usual, held_out): (u64, usize),
+    seconds_of_an_image: f64,
+) -> u64 {
     let Length::Minutes(minutes) = request.length else {
         return usual;
     };
     let seconds = measuring_share(request, is_given) * minutes * 60.0 / LEAST_CLASSIFIERS as f64;
-    let affordable = (seconds / seconds_of_an_image) as u64;
+    let affordable = (seconds / seconds_of_an_image - held_out as f64 / 3.0) as u64;
     affordable.clamp(FEWEST_IMAGES.min(usual), usual)
 }
 
@@ -229,14 +234,14 @@ mod tests {
 
     #[test]
     fn classifiers_see_less_where_time_is_short() {
-        let of = |minutes| classifier_images(&request(Length::Minutes(minutes)), false, 60_000, 0.001);
+        let of = |minutes| classifier_images(&request(Length::Minutes(minutes)), false, (60_000, 3_000), 0.001);
         assert_eq!(of(60.0), 60_000);
-        // 55 % of 600 s for 17 of them.
-        assert_eq!(of(10.0), 19_411);
+        // 55 % of 600 s for 18 of them, each asked about 3,000 images.
+        assert_eq!(of(10.0), 17_333);
         assert_eq!(of(1.0), 8_000);
         assert_eq!(schedule(10.0, 19.4).trials, 3, "then it is measured");
         assert_eq!(
-            classifier_images(&request(Length::Kimg(1.0)), false, 60_000, 1.0),
+            classifier_images(&request(Length::Kimg(1.0)), false, (60_000, 3_000), 1.0),
             60_000
         );
     }
