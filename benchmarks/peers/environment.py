@@ -19,6 +19,14 @@ def say(text):
 SETTINGS = [["--precision", precision, *layout] for precision in ["f32", "bf16"] for layout in [[], ["--channels-last"]]]
 
 
+def pytorch_arguments(parser):
+    """The arguments of a peer in PyTorch, with those that its speed depends on."""
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
 def run(*command):
     """What a program prints; its errors end this one."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)

@@ -23,16 +23,15 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from environment import pytorch_arguments
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", choices=["dcgan", "sngan"])
 parser.add_argument("images", type=pathlib.Path)
 parser.add_argument("--minutes", type=float, required=True)
 parser.add_argument("--num", type=int, default=10_000)
 parser.add_argument("--out", type=pathlib.Path, required=True)
-parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
-parser.add_argument("--channels-last", action="store_true")
-parser.add_argument("--threads", type=int, default=2)
-options = parser.parse_args()
+options = pytorch_arguments(parser)
 
 START = time.monotonic()
 torch.set_num_threads(options.threads)

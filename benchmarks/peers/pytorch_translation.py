@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from environment import pytorch_arguments
+
 parser = argparse.ArgumentParser()
 parser.add_argument("config", type=pathlib.Path)
 parser.add_argument("a", type=pathlib.Path)
@@ -25,10 +27,7 @@ parser.add_argument("b", type=pathlib.Path)
 parser.add_argument("--minutes", type=float, required=True)
 parser.add_argument("--translate", type=pathlib.Path, required=True)
 parser.add_argument("--out", type=pathlib.Path, required=True)
-parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
-parser.add_argument("--channels-last", action="store_true")
-parser.add_argument("--threads", type=int, default=2)
-options = parser.parse_args()
+options = pytorch_arguments(parser)
 
 START = time.monotonic()
 torch.set_num_threads(options.threads)
