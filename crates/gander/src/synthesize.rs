@@ -23,6 +23,7 @@ mod classifier;
 mod comparing;
 mod consistency;
 mod copies;
+mod crew;
 pub mod filter;
 mod folder;
 mod gallery;

@@ -14,6 +14,7 @@ use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result as Ten
 use super::{
     Tell,
     classical::{self, Augmentation},
+    crew::Crew,
     split::TrainingSet,
 };
 use crate::{
@@ -69,6 +70,15 @@ struct Block {
     first: ConvNorm,
     second: ConvNorm,
     shortcut: ConvNorm,
+}
+
+/// Seconds of an image that a classifier learns from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pace {
+    /// On all threads.
+    pub(super) alone: f64,
+    /// Beside as many others as there can be.
+    pub(super) abreast: f64,
 }
 
 /// The probability of each class for each of some images.
@@ -219,8 +229,8 @@ impl ResNet {
         (PASSES * real as u64).clamp(*IMAGES.start(), *IMAGES.end())
     }
 
-    /// Seconds that one image takes it to learn from, changed as classical augmentation does.
-    pub(super) fn pace(real: &TrainingSet, device: &DeviceRef) -> Result<f64> {
+    /// Seconds that it takes to learn from an image, changed as classical augmentation does.
+    pub(super) fn pace(real: &TrainingSet, device: &DeviceRef, crew: Crew) -> Result<Pace> {
         const IMAGES: u64 = 32 * BATCH as u64;
         let lesson = |images| Lesson {
             real,
@@ -230,10 +240,19 @@ impl ResNet {
             seed: 0,
             images,
         };
-        Self::train(lesson(IMAGES / 4), device, &mut |_| Ok(()))?;
-        let begun = Instant::now();
-        Self::train(lesson(IMAGES), device, &mut |_| Ok(()))?;
-        Ok(begun.elapsed().as_secs_f64() / IMAGES as f64)
+        let seconds = |device: &DeviceRef| -> Result<f64> {
+            Self::train(lesson(IMAGES / 4), device, &mut |_| Ok(()))?;
+            let begun = Instant::now();
+            Self::train(lesson(IMAGES), device, &mut |_| Ok(()))?;
+            Ok(begun.elapsed().as_secs_f64() / IMAGES as f64)
+        };
+        let alone = seconds(device)?;
+        let all = vec![(); crew.abreast(usize::MAX)];
+        let abreast = crew.each(&all, &mut |_| Ok(()), &|(), device, _| seconds(device))?;
+        Ok(Pace {
+            alone,
+            abreast: abreast.into_iter().fold(0.0, f64::max),
+        })
     }
 
     /// Trains one, telling the share that is done; the same lesson makes the same network.

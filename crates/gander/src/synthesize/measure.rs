@@ -3,11 +3,7 @@
 use gander_tensor::RandomKey;
 use serde::Serialize;
 
-use super::{
-    classical::Augmentation,
-    classifier::{Beside, Lesson, Order, Synthetic},
-    split::{Answers, TrainingSet},
-};
+use super::split::Answers;
 use crate::metrics::resampling::{below, quantile};
 
 /// What a classifier learns from.
@@ -38,12 +34,8 @@ impl Setting {
         }
     }
 
-    fn is_augmented(self) -> bool {
+    pub(super) fn is_augmented(self) -> bool {
         matches!(self, Self::Classical | Self::Both)
-    }
-
-    fn is_synthetic(self) -> bool {
-        matches!(self, Self::Synthetic | Self::Both)
     }
 }
 
@@ -104,36 +96,6 @@ pub struct Tried {
     pub mix: Mix,
     /// How much more accurate than [`Setting::Classical`]; of the mean recall where rare classes are filled up.
     pub gain: Estimate,
-}
-
-/// What a trial learns from.
-#[derive(Clone, Copy)]
-pub(super) struct Trial<'a> {
-    pub(super) real: &'a TrainingSet,
-    pub(super) synthetic: &'a Synthetic,
-    pub(super) augmentation: Augmentation,
-    pub(super) order: Order,
-    pub(super) seed: u64,
-    pub(super) images: u64,
-}
-
-impl<'a> Trial<'a> {
-    /// The lesson of a setting; `per_class` and `share` are how many synthetic images take which part.
-    pub(super) fn lesson(self, setting: Setting, per_class: &'a [usize], share: f64) -> Lesson<'a> {
-        let beside = Beside {
-            images: self.synthetic,
-            per_class,
-            share,
-        };
-        Lesson {
-            real: self.real,
-            synthetic: setting.is_synthetic().then_some(beside),
-            augmentation: setting.is_augmented().then_some(self.augmentation),
-            order: self.order,
-            seed: self.seed,
-            images: self.images,
-        }
-    }
 }
 
 /// Sets that are drawn for an interval.

@@ -3,7 +3,7 @@
 //! # Source
 //! Lee 2013, "Pseudo-Label", for what becomes of the names.
 
-use gander_tensor::{DeviceRef, RandomKey};
+use gander_tensor::RandomKey;
 use serde::Serialize;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     classical::Augmentation,
     classifier::{Probabilities, ResNet},
     consistency::Consistency,
+    crew::Crew,
     split::{TrainingSet, Unlabeled},
 };
 use crate::error::Result;
@@ -93,7 +94,7 @@ pub(super) struct Naming<'a> {
     pub(super) seed: u64,
     /// Images that a classifier of the labeled ones sees.
     pub(super) images: u64,
-    pub(super) device: &'a DeviceRef,
+    pub(super) crew: Crew,
 }
 
 /// Unlabeled images with the classes that they were given.
@@ -122,20 +123,19 @@ impl Naming<'_> {
         let Effort { members, lessons } = self.effort;
         let mut committee = Committee(vec![first]);
         if lessons > 0 && !asked.is_empty() {
-            committee.0.clear();
-            for member in 0..members {
+            let steps = Consistency::steps(lessons as u64 * self.images);
+            let members: Vec<u64> = (0..members as u64).collect();
+            committee.0 = self.crew.each(&members, tell, &|&member, device, tell| {
                 let consistency = Consistency {
                     labeled: self.labeled,
                     unlabeled: self.unlabeled,
                     asked: &asked,
                     augmentation: self.augmentation,
-                    seed: key.split(member as u64).value(),
-                    device: self.device,
+                    seed: key.split(member).value(),
+                    device,
                 };
-                let steps = Consistency::steps(lessons as u64 * self.images);
-                let mut tell = |share: f64| tell((member as f64 + share) / members as f64);
-                committee.0.push(consistency.train(steps, &mut tell)?);
-            }
+                consistency.train(steps, tell)
+            })?;
         }
         let of_class = self.believed(&committee, &asked)?;
         let asked = asked.len();

@@ -10,11 +10,12 @@ use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, RandomKey};
 
 use super::{
     Amount, Differing, Measuring, Request,
-    classifier::ResNet,
+    classifier::{Pace, ResNet},
+    crew::Crew,
     folder,
     origin::{Origin, wrong_shape},
     schedule,
-    split::{HeldOut, Part, Split, SplitOptions, TrainingSet, Unlabeled},
+    split::{Part, Split, SplitOptions, TrainingSet, Unlabeled},
 };
 use crate::{
     error::{Error, Result},
@@ -43,6 +44,8 @@ pub struct Plan {
     pub(super) unlabeled: Option<Unlabeled>,
     /// Images that each classifier sees.
     pub(super) classifier_images: u64,
+    /// How long they take, where the clock decides.
+    pub(super) pace: Option<Pace>,
     pub(super) differing: Differing,
     pub(super) trials: usize,
     pub(super) dataset: String,
@@ -50,7 +53,9 @@ pub struct Plan {
     pub(super) origin: Option<Origin>,
     /// The generator that was asked for, and its name.
     pub(super) given: Option<(ShippedGenerator, String)>,
+    /// All threads at one piece of work, and at several.
     pub(super) device: DeviceRef,
+    pub(super) crew: Crew,
     pub(super) skipped: Vec<Skipped>,
     pub(super) started: Instant,
 }
@@ -105,11 +110,12 @@ pub fn plan(request: Request) -> Result<Plan> {
     for data in std::iter::once(&request.data).chain(&request.unlabeled) {
         folder::check(&request.out, data)?;
     }
-    let device = Cpu::with_options(CpuOptions {
+    let processor = CpuOptions {
         threads: request.threads,
         precision: Isa::detect().fastest_precision(),
         ..CpuOptions::default()
-    })?;
+    };
+    let (device, crew) = (Cpu::with_options(processor)?, Crew::new(processor));
     let own = OpenOptions {
         size: request.size,
         labels: Labels::Require,
@@ -163,10 +169,19 @@ pub fn plan(request: Request) -> Result<Plan> {
     if request.amount == Amount::Balance {
         check_balance(&draws[0])?;
     }
-    let classifier_images = match request.classifier_images {
-        Some(images) => images,
-        None => classifier_images(&request, taken.is_some(), (&draws[0], split.held_out()), &device)?,
+    let pace = match (request.classifier_images, request.length) {
+        (None, Length::Minutes(_)) => Some(ResNet::pace(&draws[0], &device, crew)?),
+        _ => None,
     };
+    let classifier_images = request.classifier_images.unwrap_or_else(|| {
+        let usual = ResNet::usual_images(draws[0].images().len());
+        let (Some(pace), Length::Minutes(minutes)) = (pace, request.length) else {
+            return usual;
+        };
+        let held_out = split.held_out().len(Part::Choosing) + split.held_out().len(Part::Measuring);
+        let share = schedule::measuring_share(&request, taken.is_some());
+        schedule::classifier_images((minutes, share), (usual, held_out), crew, pace)
+    });
     let name = request.data.canonicalize().unwrap_or_else(|_| request.data.clone());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Plan {
@@ -179,11 +194,13 @@ pub fn plan(request: Request) -> Result<Plan> {
         draws,
         unlabeled,
         classifier_images,
+        pace,
         differing,
         dataset: name.split('.').next().unwrap_or("data").to_owned(),
         origin,
         given: taken.map(|taken| (taken.generator, taken.name)),
         device,
+        crew,
         skipped,
         started,
         request,
@@ -232,22 +249,6 @@ fn draws(split: &Split, request: &Request) -> Result<(Differing, Vec<TrainingSet
     }
     let all: Result<Vec<TrainingSet>> = (0..DRAWS as u64).map(draw).collect();
     Ok((Differing::Draws, all?))
-}
-
-/// Images that each classifier sees of what there is and in the time there is.
-fn classifier_images(
-    request: &Request,
-    is_given: bool,
-    (real, held_out): (&TrainingSet, &HeldOut),
-    device: &DeviceRef,
-) -> Result<u64> {
-    let usual = ResNet::usual_images(real.images().len());
-    if matches!(request.length, Length::Kimg(_)) {
-        return Ok(usual);
-    }
-    let pace = ResNet::pace(real, device)?;
-    let held_out = held_out.len(Part::Choosing) + held_out.len(Part::Measuring);
-    Ok(schedule::classifier_images(request, is_given, (usual, held_out), pace))
 }
 
 fn check_balance(training: &TrainingSet) -> Result<()> {

@@ -10,16 +10,17 @@ use gander_data::Dataset;
 use super::{
     Amount, ClassSummary, Differing, Measured, Measuring, Plan, Progress, Summary, UnlabeledSummary,
     classical::Augmentation,
-    classifier::{Order, ResNet, Synthetic},
+    classifier::{Order, ResNet},
+    comparing::{Plain, Taught},
     copies::Copies,
     filter::{self, Filter, Pool},
     folder::{self, Folder, LearnedFrom, MANIFEST, REPORT},
     gallery::Gallery,
     generator::{Recipe, Training},
-    measure::{Setting, Trial},
+    measure::Setting,
     naming::{Committee, Effort, Named, Naming},
     schedule::{self, Costs, Mixes, Schedule},
-    split::{Answers, Part, TrainingSet, Unlabeled},
+    split::{Part, TrainingSet},
     verdict::{self, Deciding},
 };
 use crate::{
@@ -29,27 +30,15 @@ use crate::{
     shipped::{self, ShippedGenerator},
 };
 
-/// What came of the labeled images of a draw.
-pub(super) struct Grown {
-    pub(super) augmentation: Augmentation,
-    /// What the classifier that filtered says of the held-out images, by [`PARTS`].
-    pub(super) answers: [Answers; 2],
-    pub(super) pool: Pool,
-}
-
 /// The classifiers that filter, and what they named.
 struct Judge {
     committee: Committee,
-    augmentation: Augmentation,
-    /// What the one that learned from labeled images alone says of the held-out ones.
-    answers: [Answers; 2],
     named: Option<(Named, Effort)>,
     /// The share of the held-out images for measuring that the committee gets right.
     right: Option<f64>,
     /// What the generator learns from: the labeled images, and those that were named.
     images: TrainingSet,
-    /// Seconds of the classifier that learned from labeled images, and of naming.
-    seconds: [f64; 2],
+    naming_seconds: f64,
 }
 
 impl Judge {
@@ -66,14 +55,6 @@ impl Judge {
             _ => filter::MIN_CONFIDENCE,
         }
     }
-
-    fn grown(self, pool: Pool) -> Grown {
-        Grown {
-            augmentation: self.augmentation,
-            answers: self.answers,
-            pool,
-        }
-    }
 }
 
 /// What of the first draw goes into the folder.
@@ -86,6 +67,8 @@ pub(super) struct First {
     named: Option<(Named, Effort)>,
     right: Option<f64>,
     pub(super) schedule: Schedule,
+    /// What classifiers that learned from real images alone answer.
+    pub(super) plain: Plain,
     /// Synthetic images of each class that are tried.
     pub(super) amounts: Vec<Vec<usize>>,
     /// Shares of what is shown that are synthetic, that are tried.
@@ -103,16 +86,19 @@ pub fn run(mut plan: Plan, tell: &mut dyn FnMut(&Progress), stop: &AtomicBool) -
     let given = plan.given.take();
     let mut work = Work {
         plan: &plan,
+        augmentations: plan.draws.iter().map(Augmentation::for_images).collect::<Result<_>>()?,
         tell,
         stop,
     };
-    let (grown, first) = work.grow(given)?;
-    let measured = work.measure(&grown, &first)?;
-    work.write(&grown[0].pool, &first, measured)
+    let (pools, first) = work.grow(given)?;
+    let measured = work.measure(&pools, &first)?;
+    work.write(&pools[0], &first, measured)
 }
 
 pub(super) struct Work<'a> {
     pub(super) plan: &'a Plan,
+    /// Of the images of each draw.
+    pub(super) augmentations: Vec<Augmentation>,
     tell: &'a mut dyn FnMut(&Progress),
     stop: &'a AtomicBool,
 }
@@ -139,9 +125,15 @@ impl Work<'_> {
     }
 
     /// Draw by draw a classifier, a generator, and the images that the one lets through of the other.
-    fn grow(&mut self, given: Option<(ShippedGenerator, String)>) -> Result<(Vec<Grown>, First)> {
-        let plan = self.plan;
-        let judge = self.judge(0)?;
+    fn grow(&mut self, given: Option<(ShippedGenerator, String)>) -> Result<(Vec<Pool>, First)> {
+        let (plan, begun) = (self.plan, Instant::now());
+        let lesson = self.lesson(0, Setting::Classical, None);
+        let Taught { classifier, answers } = self.piece("classifier".into(), |tell| {
+            Taught::by(lesson, plan.split.held_out(), &plan.device, tell)
+        })?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let effort = schedule::effort(plan.request.length, seconds, plan.draws.len());
+        let judge = self.judge(0, classifier, effort)?;
         let mixes = Mixes::of(judge.named.as_ref().map_or(0, |(named, _)| named.count()));
         let amounts = schedule::amounts(
             plan.request.amount,
@@ -156,98 +148,71 @@ impl Work<'_> {
                 is_drawn: plan.differing == Differing::Draws,
                 is_given: given.is_some(),
                 mixes: amounts.len() * mixes.shares.len(),
-                classifier_seconds: judge.seconds[0],
-                naming_seconds: judge.seconds[1],
+                crew: plan.crew,
+                round_seconds: seconds * plan.pace.map_or(1.0, |pace| pace.abreast / pace.alone),
+                naming_seconds: judge.naming_seconds,
                 elapsed_seconds: plan.started.elapsed().as_secs_f64(),
             },
         );
+        let (classifiers, plain) = self.plain(schedule.trials, answers)?;
         let (generator, source) = match given {
             Some(given) => given,
             None => (self.train(0, &judge, schedule.length)?, shipped::FILE_NAME.to_owned()),
         };
         let copies = Copies::new(&judge.images)?;
-        let pool = self.pool(0, &judge, (&generator, &copies), &amounts)?;
-        let (images, named, right) = (judge.images.clone(), judge.named.clone(), judge.right);
-        let mut all = vec![judge.grown(pool)];
-        for at in 1..plan.draws.len().min(schedule.trials) {
-            let judge = self.judge(at)?;
+        let mut pools = vec![self.pool(0, &judge, (&generator, &copies), &amounts)?];
+        let draws = 1..plan.draws.len().min(schedule.trials);
+        for (at, classifier) in draws.zip(classifiers) {
+            let judge = self.judge(at, classifier, effort)?;
             let generator = self.train(at, &judge, schedule.length)?;
             let copies = Copies::new(&judge.images)?;
-            let pool = self.pool(at, &judge, (&generator, &copies), &amounts)?;
-            all.push(judge.grown(pool));
+            pools.push(self.pool(at, &judge, (&generator, &copies), &amounts)?);
         }
         let first = First {
             generator,
             source,
             copies,
-            images,
-            named,
-            right,
+            images: judge.images,
+            named: judge.named,
+            right: judge.right,
             schedule,
+            plain,
             amounts,
             shares: mixes.shares,
         };
-        Ok((all, first))
+        Ok((pools, first))
     }
 
-    /// The classifiers that filter the images of a draw: that of [`Setting::Classical`], or where there are unlabeled
-    /// images those that learned from these too.
-    fn judge(&mut self, at: usize) -> Result<Judge> {
+    /// The classifiers that filter the images of a draw: one of [`Setting::Classical`], or where there are unlabeled images
+    /// those that learned from these too.
+    fn judge(&mut self, at: usize, classifier: ResNet, effort: Effort) -> Result<Judge> {
         let (plan, real, begun) = (self.plan, &self.plan.draws[at], Instant::now());
-        let augmentation = Augmentation::for_images(real)?;
-        let trial = Trial {
-            real,
-            synthetic: &Synthetic::default(),
-            augmentation,
-            order: self.order(),
-            seed: self.seed(at),
-            images: plan.classifier_images,
+        let Some(unlabeled) = &plan.unlabeled else {
+            return Ok(Judge {
+                committee: Committee(vec![classifier]),
+                named: None,
+                right: None,
+                images: real.clone(),
+                naming_seconds: 0.0,
+            });
         };
-        let lesson = trial.lesson(Setting::Classical, &[], 0.0);
-        let classifier = self.piece(self.of_draw("classifier", at), |tell| {
-            ResNet::train(lesson, &plan.device, tell)
-        })?;
-        let held_out = plan.split.held_out();
-        let answers = [
-            held_out.ask(PARTS[0], &classifier)?,
-            held_out.ask(PARTS[1], &classifier)?,
-        ];
-        let mut judge = Judge {
-            committee: Committee(Vec::new()),
-            augmentation,
-            answers,
-            named: None,
-            right: None,
-            images: real.clone(),
-            seconds: [begun.elapsed().as_secs_f64(), 0.0],
-        };
-        match &plan.unlabeled {
-            Some(unlabeled) => self.name(at, unlabeled, classifier, &mut judge)?,
-            None => judge.committee.0.push(classifier),
-        }
-        Ok(judge)
-    }
-
-    /// Gives unlabeled images the classes that classifiers see in them.
-    fn name(&mut self, at: usize, unlabeled: &Unlabeled, first: ResNet, judge: &mut Judge) -> Result<()> {
-        let (plan, real, begun) = (self.plan, &self.plan.draws[at], Instant::now());
-        let effort = schedule::effort(plan.request.length, judge.seconds[0], plan.draws.len());
         let naming = Naming {
             labeled: real,
             unlabeled,
-            augmentation: judge.augmentation,
+            augmentation: self.augmentations[at],
             effort,
             seed: self.seed(at),
             images: plan.classifier_images,
-            device: &plan.device,
+            crew: plan.crew,
         };
-        let (committee, named) = self.piece(self.of_draw("naming", at), |tell| naming.run(first, tell))?;
-        judge.images = real.joined(unlabeled, &named.of_class)?;
-        judge.right = plan.split.held_out().right(PARTS[1], &committee)?;
-        judge.committee = committee;
-        judge.named = Some((named, effort));
-        judge.seconds[1] = begun.elapsed().as_secs_f64();
-        Ok(())
+        let (committee, named) = self.piece(self.of_draw("naming", at), |tell| naming.run(classifier, tell))?;
+        Ok(Judge {
+            right: plan.split.held_out().right(PARTS[1], &committee)?,
+            images: real.joined(unlabeled, &named.of_class)?,
+            committee,
+            named: Some((named, effort)),
+            naming_seconds: begun.elapsed().as_secs_f64(),
+        })
     }
 
     fn train(&mut self, at: usize, judge: &Judge, length: Length) -> Result<ShippedGenerator> {

@@ -1,6 +1,6 @@
 //! How much is measured in the time at hand.
 
-use super::{Amount, Measuring, Request, naming::Effort};
+use super::{Amount, Measuring, Request, classifier::Pace, crew::Crew, naming::Effort};
 use crate::session::Length;
 
 /// What is tried.
@@ -23,6 +23,11 @@ impl Mixes {
         shares: [0.25, 0.5],
     };
 
+    /// How many they are.
+    pub(super) fn count(self) -> usize {
+        self.ratios.len() * self.shares.len()
+    }
+
     /// For a generator that learned from so many unlabeled images.
     pub(super) fn of(named: usize) -> Self {
         if named > 0 { Self::UNLABELED } else { Self::LABELED }
@@ -35,8 +40,8 @@ const POOL: usize = 20_000;
 const CHOOSERS: usize = 2;
 /// Trials below which there is no interval worth the name.
 const MIN_TRIALS: usize = 3;
-/// Classifiers of so many trials of four settings, of four mixes in one trial, and two to be safe.
-const LEAST_CLASSIFIERS: usize = 4 * MIN_TRIALS + 4 + 2;
+/// How much longer measuring may take than it seems at first: other programs come, and the slowest of a round ends it.
+const SLACK: f64 = 1.125;
 /// Images that a classifier sees at least, however little time there is.
 const FEWEST_IMAGES: u64 = 8_000;
 
@@ -71,32 +76,42 @@ pub(super) struct Costs {
     pub(super) is_given: bool,
     /// Mixes that could be tried.
     pub(super) mixes: usize,
-    /// Seconds of one classifier.
-    pub(super) classifier_seconds: f64,
+    /// Who does it.
+    pub(super) crew: Crew,
+    /// Seconds of a classifier beside as many others as there can be.
+    pub(super) round_seconds: f64,
     /// Seconds of naming unlabeled images, for each generator.
     pub(super) naming_seconds: f64,
     /// Seconds since it all began.
     pub(super) elapsed_seconds: f64,
 }
 
-/// Images that each classifier sees: as many as are usual, or fewer, so that three trials and a choice of the mix fit into the
-/// time. Each is asked about the held-out images, too, which takes a third of what learning from them would.
+/// Images that each classifier sees in some minutes: as many as are usual, or fewer, so that three trials and a choice among
+/// four mixes fit. Each is asked about the held-out images, too, which takes a third of what learning from them would.
 pub(super) fn classifier_images(
-    request: &Request,
-    is_given: bool,
+    (minutes, measuring_share): (f64, f64),
     (usual, held_out): (u64, usize),
-    seconds_of_an_image: f64,
+    crew: Crew,
+    pace: Pace,
 ) -> u64 {
-    let Length::Minutes(minutes) = request.length else {
-        return usual;
-    };
-    let seconds = measuring_share(request, is_given) * minutes * 60.0 / LEAST_CLASSIFIERS as f64;
-    let affordable = (seconds / seconds_of_an_image - held_out as f64 / 3.0) as u64;
+    let rounds = rounds(crew, (MIN_TRIALS, 1), Mixes::LABELED.count());
+    let seconds = measuring_share * minutes * 60.0 / (rounds as f64 * SLACK);
+    let affordable = (seconds / pace.abreast - held_out as f64 / 3.0) as u64;
     affordable.clamp(FEWEST_IMAGES.min(usual), usual)
 }
 
+/// Rounds of classifiers side by side: what needs no synthetic images, each mix in the trials that choose, and what is left.
+/// The first classifier comes before all.
+fn rounds(crew: Crew, (trials, choosers): (usize, usize), mixes: usize) -> usize {
+    let of = |classifiers: usize| classifiers.div_ceil(crew.abreast(classifiers));
+    if trials == 0 {
+        return 0;
+    }
+    of(2 * trials - 1) + of(mixes * choosers) + of(2 * trials - choosers)
+}
+
 /// Share of the time that measuring may take.
-fn measuring_share(request: &Request, is_given: bool) -> f64 {
+pub(super) fn measuring_share(request: &Request, is_given: bool) -> f64 {
     match (is_given, &request.unlabeled) {
         (true, _) => MEASURING_ALONE,
         (false, Some(_)) => MEASURING_BESIDE_NAMING,
@@ -129,21 +144,19 @@ impl Schedule {
             };
         };
         let seconds = minutes * 60.0;
-        let affordable =
-            (measuring_share(request, costs.is_given) * seconds / costs.classifier_seconds.max(1e-3)) as usize;
-        let classifiers = |(trials, choosers): (usize, usize)| 4 * trials + costs.mixes * choosers;
+        let affordable = measuring_share(request, costs.is_given) * seconds;
+        let measuring = |wish| rounds(costs.crew, wish, costs.mixes) as f64 * SLACK * costs.round_seconds;
         let wishes = (MIN_TRIALS..=costs.trials.max(MIN_TRIALS))
             .rev()
             .flat_map(|trials| (1..=CHOOSERS).rev().map(move |choosers| (trials, choosers)))
             .chain([(MIN_TRIALS, 0)]);
         let found = wishes
             .filter(|_| is_measured)
-            .find(|&wish| classifiers(wish) <= affordable);
+            .find(|&wish| measuring(wish) <= affordable);
         let (trials, choosers) = found.unwrap_or((0, 0));
-        let measuring = classifiers((trials, choosers)) as f64 * costs.classifier_seconds;
         let generators = if costs.is_drawn { trials.max(1) } else { 1 };
         let naming = (generators - 1) as f64 * costs.naming_seconds;
-        let left = seconds * (1.0 - REST) - costs.elapsed_seconds - naming - measuring;
+        let left = seconds * (1.0 - REST) - costs.elapsed_seconds - naming - measuring((trials, choosers));
         let least = 0.1 * seconds / generators as f64;
         Self {
             trials,
@@ -187,6 +200,8 @@ pub(super) fn amounts(amount: Amount, measuring: Measuring, mixes: Mixes, real: 
 mod tests {
     use std::path::PathBuf;
 
+    use gander_tensor::CpuOptions;
+
     use super::*;
 
     fn request(length: Length) -> Request {
@@ -208,42 +223,58 @@ mod tests {
         }
     }
 
-    fn schedule(minutes: f64, classifier_seconds: f64) -> Schedule {
+    fn crew(threads: usize) -> Crew {
+        Crew::new(CpuOptions {
+            threads,
+            ..CpuOptions::default()
+        })
+    }
+
+    fn schedule(minutes: f64, threads: usize, round_seconds: f64) -> Schedule {
         let costs = Costs {
             trials: 5,
             is_drawn: false,
             is_given: false,
             mixes: 4,
-            classifier_seconds,
+            crew: crew(threads),
+            round_seconds,
             naming_seconds: 0.0,
-            elapsed_seconds: classifier_seconds,
+            elapsed_seconds: 10.0,
         };
         Schedule::new(&request(Length::Minutes(minutes)), costs)
     }
 
     #[test]
     fn more_time_is_shared_between_measuring_and_the_generator() {
-        // 600 s: 28 classifiers of 10 s, and what is left of 570 s after them and the first.
-        let plenty = schedule(10.0, 10.0);
+        // 600 s: nine classifiers of 10 s without synthetic images, eight that choose and eight more, with an eighth to be safe;
+        // and what is left of 570 s after them and the first.
+        let plenty = schedule(10.0, 1, 10.0);
         assert_eq!((plenty.trials, plenty.choosers), (5, 2));
-        assert_eq!(plenty.length, Length::Minutes((570.0 - 10.0 - 280.0) / 60.0));
-        let little = schedule(10.0, 20.0);
+        assert_eq!(plenty.length, Length::Minutes((570.0 - 10.0 - 25.0 * 11.25) / 60.0));
+        let little = schedule(10.0, 1, 20.0);
         assert_eq!((little.trials, little.choosers), (3, 1));
-        assert_eq!(schedule(10.0, 100.0).trials, 0, "no time to measure");
+        // Side by side they take five rounds, four and four.
+        let abreast = schedule(10.0, 2, 20.0);
+        assert_eq!((abreast.trials, abreast.choosers), (5, 2));
+        assert_eq!(abreast.length, Length::Minutes((570.0 - 10.0 - 13.0 * 22.5) / 60.0));
+        assert_eq!(schedule(10.0, 2, 100.0).trials, 0, "no time to measure");
     }
 
     #[test]
     fn classifiers_see_less_where_time_is_short() {
-        let of = |minutes| classifier_images(&request(Length::Minutes(minutes)), false, (60_000, 3_000), 0.001);
-        assert_eq!(of(60.0), 60_000);
-        // 55 % of 600 s for 18 of them, each asked about 3,000 images.
-        assert_eq!(of(10.0), 17_333);
-        assert_eq!(of(1.0), 8_000);
-        assert_eq!(schedule(10.0, 19.4).trials, 3, "then it is measured");
-        assert_eq!(
-            classifier_images(&request(Length::Kimg(1.0)), false, (60_000, 3_000), 1.0),
-            60_000
-        );
+        let pace = Pace {
+            alone: 0.001,
+            abreast: 0.001,
+        };
+        let of = |minutes, threads| classifier_images((minutes, MEASURING), (60_000, 3_000), crew(threads), pace);
+        assert_eq!(of(60.0, 1), 60_000);
+        // 55 % of 600 s for fourteen, each asked about 3,000 images.
+        assert_eq!(of(10.0, 1), 19_952);
+        assert_eq!(schedule(10.0, 1, 20.9).trials, 3, "then it is measured");
+        assert_eq!(of(1.0, 1), 8_000);
+        // Eight rounds.
+        assert_eq!(of(10.0, 2), 35_666);
+        assert_eq!(schedule(10.0, 2, 36.6).trials, 3);
     }
 
     #[test]
@@ -262,7 +293,8 @@ mod tests {
             is_drawn: true,
             is_given: false,
             mixes: 4,
-            classifier_seconds: 1e9,
+            crew: crew(1),
+            round_seconds: 1e9,
             naming_seconds: 1e9,
             elapsed_seconds: 0.0,
         };
