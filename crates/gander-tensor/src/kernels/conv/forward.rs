@@ -1,7 +1,9 @@
 //! Convolutions and their input gradients: boxes of positions times packed weights.
 
+use std::sync::OnceLock;
+
 use super::{
-    border,
+    border::{self, Class},
     field::{Field, Layout},
     plan::{Block, Blocks, Phase, Plan},
 };
@@ -56,6 +58,10 @@ pub(super) fn run(
         return;
     };
     let parts = drive::parts(ctx.threads.threads(), blocks.len(), panels);
+    // Boxes at the same place in other images have the same classes; the last images may be fewer.
+    let classes: Vec<OnceLock<Vec<Class>>> = (0..phases.len() * 2 * blocks.places())
+        .map(|_| OnceLock::new())
+        .collect();
     let target = Shared::new(target);
     ctx.threads.for_each(blocks.len() * parts, |task| {
         let block = blocks.get(task / parts);
@@ -66,8 +72,10 @@ pub(super) fn run(
             .map_or(source.as_ptr().cast(), |copied| copied.bytes().as_ptr());
         let (mut a_offsets, mut c_offsets) = (Vec::new(), Vec::new());
         let (a_step, c_step) = (field.step(), plan.step[2] * plan.target_channels);
-        for prepared in &phases {
-            for class in border::classes(plan, prepared.phase, &field, set, prepared.kind, &block) {
+        let at = 2 * blocks.place(task / parts) + usize::from(block.images < blocks.images);
+        for (prepared, classes) in phases.iter().zip(classes.chunks(2 * blocks.places())) {
+            let own = || border::classes(plan, prepared.phase, &field, set, prepared.kind, &block);
+            for class in classes[at].get_or_init(own) {
                 a_offsets.clear();
                 c_offsets.clear();
                 let [zs, ys, xs] = &class.positions;

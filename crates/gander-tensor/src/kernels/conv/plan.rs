@@ -209,6 +209,16 @@ impl Blocks {
         self.along.iter().product()
     }
 
+    /// Boxes of the same images.
+    pub(super) fn places(&self) -> usize {
+        self.along[1..].iter().product()
+    }
+
+    /// Which of them a box is.
+    pub(super) fn place(&self, index: usize) -> usize {
+        index % self.places()
+    }
+
     pub(super) fn get(&self, index: usize) -> Block {
         let [_, z, y, x] = self.along;
         let at = [index / (x * y) % z, index / x % y, index % x];
