@@ -7,7 +7,7 @@ mod norm;
 mod spectral;
 
 pub use conv::{Conv, ConvConfig, ConvTranspose};
-pub use embedding::Embedding;
+pub use embedding::{Embedding, EmbeddingConfig};
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use spectral::SpectralNorm;

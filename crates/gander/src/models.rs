@@ -270,10 +270,14 @@ impl ModelConfig {
         };
         let judge = judge.unwrap_or(1);
         check("model.discriminator_width", judge, (1..=1024).contains(&judge))?;
-        if let Self::Dcgan(config) = self {
-            for rate in config.class_rates {
-                check("model.class_rates", rate as usize, (1..=1000).contains(&rate))?;
-            }
+        let class_rates = match self {
+            Self::Dcgan(config) => config.class_rates,
+            Self::Sngan(config) => config.class_rates,
+            Self::Fastgan(config) => config.class_rates,
+            _ => [1; 2],
+        };
+        for rate in class_rates {
+            check("model.class_rates", rate as usize, (1..=1000).contains(&rate))?;
         }
         if let Self::R3gan(config) = self {
             let fits = |width: usize| width > 0 && width.is_multiple_of(r3gan::Config::WIDTH_MULTIPLE);

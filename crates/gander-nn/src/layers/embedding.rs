@@ -6,6 +6,46 @@ use super::{Mode, SpectralNorm};
 use crate::{Init, Parameter, Scope};
 
 /// A learned vector for each class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EmbeddingConfig {
+    /// Number of classes.
+    pub count: usize,
+    /// Length of a vector.
+    pub features: usize,
+    /// First values of the vectors.
+    pub init: Init,
+    /// Factor on the learning rate.
+    pub lr_multiplier: f32,
+}
+
+impl EmbeddingConfig {
+    /// Vectors that begin as N(0, 1).
+    pub fn new(count: usize, features: usize) -> Self {
+        Self {
+            count,
+            features,
+            init: Init::normal(1.0),
+            lr_multiplier: 1.0,
+        }
+    }
+
+    /// The layer.
+    pub fn init(self, scope: &mut Scope<'_>) -> Result<Embedding> {
+        Ok(Embedding {
+            table: scope.weight_with_lr("weight", [self.count, self.features], self.init, self.lr_multiplier)?,
+            spectral: None,
+        })
+    }
+
+    /// The layer with its table divided by the largest singular value.
+    pub fn init_spectral(self, scope: &mut Scope<'_>) -> Result<Embedding> {
+        let Embedding { table, .. } = self.init(scope)?;
+        let spectral = Some(SpectralNorm::new(&table, scope)?);
+        Ok(Embedding { table, spectral })
+    }
+}
+
+/// The layer of [`EmbeddingConfig`].
 #[derive(Debug)]
 pub struct Embedding {
     table: Parameter,
@@ -13,32 +53,6 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// `count` vectors of `features` values.
-    pub fn new(count: usize, features: usize, init: Init, scope: &mut Scope<'_>) -> Result<Self> {
-        Self::new_with_lr(count, features, init, 1.0, scope)
-    }
-
-    /// The same with a factor on the learning rate.
-    pub fn new_with_lr(
-        count: usize,
-        features: usize,
-        init: Init,
-        lr_multiplier: f32,
-        scope: &mut Scope<'_>,
-    ) -> Result<Self> {
-        Ok(Self {
-            table: scope.weight_with_lr("weight", [count, features], init, lr_multiplier)?,
-            spectral: None,
-        })
-    }
-
-    /// The same with the table divided by its largest singular value.
-    pub fn new_spectral(count: usize, features: usize, init: Init, scope: &mut Scope<'_>) -> Result<Self> {
-        let table = scope.weight("weight", [count, features], init)?;
-        let spectral = Some(SpectralNorm::new(&table, scope)?);
-        Ok(Self { table, spectral })
-    }
-
     /// Labels (u32 `[batch]`) to `[batch, features]`.
     pub fn forward(&self, labels: &Tensor, mode: Mode) -> Result<Tensor> {
         let table = match &self.spectral {
@@ -61,8 +75,9 @@ mod tests {
         let device = Reference::shared();
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(1), &device);
-        let plain = Embedding::new(3, 2, Init::normal(1.0), &mut scope.child("plain")).unwrap();
-        let spectral = Embedding::new_spectral(3, 2, Init::normal(1.0), &mut scope.child("spectral")).unwrap();
+        let config = EmbeddingConfig::new(3, 2);
+        let plain = config.init(&mut scope.child("plain")).unwrap();
+        let spectral = config.init_spectral(&mut scope.child("spectral")).unwrap();
         let labels = Tensor::from_u32(&[2, 0], [2], &device).unwrap();
         let table = parameters.get("plain.weight").unwrap().get().to_vec().unwrap();
         let rows = plain.forward(&labels, Mode::Train).unwrap().to_vec().unwrap();

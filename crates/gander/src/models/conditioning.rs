@@ -3,9 +3,30 @@
 
 use gander_nn::{
     Init, Mode, Scope,
-    layers::{BatchNorm, BatchNormConfig, Embedding},
+    layers::{BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig},
 };
 use gander_tensor::{Activation, Error, Result, Tensor, concat};
+
+/// Classes that a generator's normalizations know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Classes {
+    pub(super) count: usize,
+    /// Factor on the learning rate of what they add.
+    pub(super) lr_multiplier: f32,
+}
+
+impl Classes {
+    /// None.
+    pub(super) const NONE: Self = Self {
+        count: 0,
+        lr_multiplier: 1.0,
+    };
+}
+
+/// The factors of networks that were made before there were any.
+pub(super) fn no_rates() -> [u32; 2] {
+    [1; 2]
+}
 
 /// Latents with the vector of their class beside them.
 ///
@@ -47,28 +68,19 @@ struct ClassScales {
 
 impl ClassNorm {
     /// Classes begin alike.
-    pub(super) fn new(config: BatchNormConfig, num_classes: usize, scope: &mut Scope<'_>) -> Result<Self> {
-        Self::new_with_lr(config, num_classes, 1.0, scope)
-    }
-
-    /// The same with a factor on the learning rate of what classes add.
-    pub(super) fn new_with_lr(
-        config: BatchNormConfig,
-        num_classes: usize,
-        lr_multiplier: f32,
-        scope: &mut Scope<'_>,
-    ) -> Result<Self> {
-        if num_classes == 0 {
+    pub(super) fn new(config: BatchNormConfig, classes: Classes, scope: &mut Scope<'_>) -> Result<Self> {
+        if classes.count == 0 {
             let norm = config.init(scope)?;
             return Ok(Self { norm, classes: None });
         }
-        let mut table = |name| {
-            let scope = &mut scope.child(name);
-            Embedding::new_with_lr(num_classes, config.channels, Init::ZEROS, lr_multiplier, scope)
+        let table = EmbeddingConfig {
+            init: Init::ZEROS,
+            lr_multiplier: classes.lr_multiplier,
+            ..EmbeddingConfig::new(classes.count, config.channels)
         };
         let classes = ClassScales {
-            scale: table("class_scale")?,
-            shift: table("class_shift")?,
+            scale: table.init(&mut scope.child("class_scale"))?,
+            shift: table.init(&mut scope.child("class_shift"))?,
             activation: config.activation,
         };
         let plain = BatchNormConfig {
@@ -139,7 +151,11 @@ mod tests {
             ..BatchNormConfig::new(1, Activation::Relu)
         };
         let mut scope = Scope::new(&mut parameters, RandomKey::from_seed(0), &device);
-        let norm = ClassNorm::new(config, 2, &mut scope).unwrap();
+        let classes = Classes {
+            count: 2,
+            lr_multiplier: 1.0,
+        };
+        let norm = ClassNorm::new(config, classes, &mut scope).unwrap();
         let x = Tensor::from_slice(&[0.0, 4.0, 0.0, 4.0], [4, 1, 1, 1], &device).unwrap();
         let labels = Tensor::from_u32(&[0, 0, 1, 1], [4], &device).unwrap();
         let y = norm.forward(&x, Some(&labels), Mode::Frozen).unwrap();

@@ -10,14 +10,14 @@
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,
-    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Embedding, Linear, LinearConfig},
+    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Embedding, EmbeddingConfig, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Discriminator, Generator, Grid, ImageSpec, Sides,
-    conditioning::{self, ClassNorm},
+    conditioning::{self, ClassNorm, Classes},
     upsampling::{Doubling, Upsampling},
 };
 
@@ -39,7 +39,7 @@ pub struct Config {
     pub upsampling: Upsampling,
     /// Factors on the learning rate of what a class adds: to the generator's normalizations, and its vector in the
     /// discriminator. One where a file does not say.
-    #[serde(default = "rates_of_the_others")]
+    #[serde(default = "conditioning::no_rates")]
     pub class_rates: [u32; 2],
 }
 
@@ -48,10 +48,6 @@ pub struct Config {
 /// Fashion-MNIST, quick preset, 60 kimg, one seed, FID and coverage of 5,000 images in a classifier's features: 0.76 and 0.72
 /// with 1 and 1, 0.35 and 0.81 with 4 and 10, 0.27 and 0.83 with 10 and 100, 0.28 and 0.80 with 30 and 300.
 const CLASS_RATES: [u32; 2] = [10, 100];
-
-fn rates_of_the_others() -> [u32; 2] {
-    [1; 2]
-}
 
 /// Section 3 of the paper: all weights.
 const WEIGHTS: Init = Init::normal(0.02);
@@ -99,7 +95,10 @@ impl Config {
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
-        let num_classes = self.images.num_classes;
+        let classes = Classes {
+            count: self.images.num_classes,
+            lr_multiplier: self.class_rates[0] as f32,
+        };
         let [rows, columns] = grid.smallest;
         let first = self.channels(grid.halvings);
         // A transposed 4 × 4 convolution of one position is a Linear to all positions.
@@ -109,10 +108,8 @@ impl Config {
             ..LinearConfig::new(self.latent_dim, rows * columns * first)
         };
         let project = project.init(&mut scope.child("project"))?;
-        let relu = |channels| norm(channels, Activation::Relu);
-        let class_norm = |channels, scope: &mut Scope<'_>| {
-            ClassNorm::new_with_lr(relu(channels), num_classes, self.class_rates[0] as f32, scope)
-        };
+        let class_norm =
+            |channels, scope: &mut Scope<'_>| ClassNorm::new(norm(channels, Activation::Relu), classes, scope);
         let project_norm = class_norm(first, &mut scope.child("project_norm"))?;
         let ups = (1..grid.halvings)
             .rev()
@@ -166,8 +163,12 @@ impl Config {
         let logit = logit.init(&mut scope.child("logit"))?;
         let classes = (self.images.num_classes > 0)
             .then(|| {
-                let (scope, lr) = (&mut scope.child("classes"), self.class_rates[1] as f32);
-                Embedding::new_with_lr(self.images.num_classes, width, WEIGHTS, lr, scope)
+                let classes = EmbeddingConfig {
+                    init: WEIGHTS,
+                    lr_multiplier: self.class_rates[1] as f32,
+                    ..EmbeddingConfig::new(self.images.num_classes, width)
+                };
+                classes.init(&mut scope.child("classes"))
             })
             .transpose()?;
         Ok(DcganDiscriminator {

@@ -14,14 +14,14 @@
 
 use gander_nn::{
     Init, Mode, Parameters, Scope,
-    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Embedding, Linear, LinearConfig},
+    layers::{BatchNorm, BatchNormConfig, Conv, ConvConfig, Embedding, EmbeddingConfig, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Discriminator, Generator, Grid, ImageSpec, RealJudgment, Sides,
-    conditioning::{self, ClassNorm},
+    conditioning::{self, ClassNorm, Classes},
 };
 
 /// Settings of a FastGAN.
@@ -34,7 +34,13 @@ pub struct Config {
     pub latent_dim: usize,
     /// Channels of the generator at 128 px and of the discriminator at 64 px: all others are multiples or parts of it.
     pub width: usize,
+    /// Factors on the learning rate of what a class adds: to the generator's normalizations, and its vector in the
+    /// discriminator. One where a file does not say.
+    #[serde(default = "conditioning::no_rates")]
+    pub class_rates: [u32; 2],
 }
+
+const CLASS_RATES: [u32; 2] = [1, 1];
 
 /// `weights_init` in the authors' code, <https://github.com/odegeasslbc/FastGAN-pytorch>.
 const WEIGHTS: Init = Init::normal(0.02);
@@ -64,6 +70,7 @@ impl Config {
             images,
             latent_dim: 256,
             width: 32,
+            class_rates: CLASS_RATES,
         }
     }
 
@@ -90,7 +97,10 @@ impl Config {
         let mut parameters = Parameters::default();
         let mut scope = Scope::new(&mut parameters, key, device);
         let grid = Grid::new(self.images);
-        let num_classes = self.images.num_classes;
+        let classes = Classes {
+            count: self.images.num_classes,
+            lr_multiplier: self.class_rates[0] as f32,
+        };
         let first = self.generator_channels(0);
         let project = {
             let mut scope = scope.child("project");
@@ -103,7 +113,7 @@ impl Config {
             Gated {
                 value: linear.init(&mut scope.child("value"))?,
                 gate: linear.init(&mut scope.child("gate"))?,
-                norms: GateNorms::new(first, num_classes, &mut scope)?,
+                norms: GateNorms::new(first, classes, &mut scope)?,
             }
         };
         let ups = (1..=grid.halvings)
@@ -113,10 +123,10 @@ impl Config {
                     self.generator_channels(doublings - 1),
                     self.generator_channels(doublings),
                 );
-                let first = gated_conv(inputs, outputs, num_classes, &mut scope.child("conv0"))?;
+                let first = gated_conv(inputs, outputs, classes, &mut scope.child("conv0"))?;
                 // Every other resolution has a second convolution, from 8 px on.
                 let second = (doublings % 2 == 1)
-                    .then(|| gated_conv(outputs, outputs, num_classes, &mut scope.child("conv1")))
+                    .then(|| gated_conv(outputs, outputs, classes, &mut scope.child("conv1")))
                     .transpose()?;
                 Ok(Up { first, second })
             })
@@ -175,8 +185,12 @@ impl Config {
         let logits = conv(channels(0), 1, 4).init_spectral(&mut scope.child("logits"))?;
         let classes = (self.images.num_classes > 0)
             .then(|| {
-                let count = self.images.num_classes;
-                Embedding::new(count, channels(1), WEIGHTS, &mut scope.child("classes"))
+                let classes = EmbeddingConfig {
+                    init: WEIGHTS,
+                    lr_multiplier: self.class_rates[1] as f32,
+                    ..EmbeddingConfig::new(self.images.num_classes, channels(1))
+                };
+                classes.init(&mut scope.child("classes"))
             })
             .transpose()?;
         let mut decoder =
@@ -230,8 +244,8 @@ struct GateNorms {
 }
 
 impl GateNorms {
-    fn new(channels: usize, num_classes: usize, scope: &mut Scope<'_>) -> Result<Self> {
-        let mut of = |name, activation| ClassNorm::new(norm(channels, activation), num_classes, &mut scope.child(name));
+    fn new(channels: usize, classes: Classes, scope: &mut Scope<'_>) -> Result<Self> {
+        let mut of = |name, activation| ClassNorm::new(norm(channels, activation), classes, &mut scope.child(name));
         Ok(Self {
             value: of("value_norm", Activation::Identity)?,
             gate: of("gate_norm", Activation::Sigmoid)?,
@@ -245,7 +259,7 @@ impl GateNorms {
     }
 }
 
-fn gated_conv(inputs: usize, outputs: usize, num_classes: usize, scope: &mut Scope<'_>) -> Result<Gated<Conv>> {
+fn gated_conv(inputs: usize, outputs: usize, classes: Classes, scope: &mut Scope<'_>) -> Result<Gated<Conv>> {
     let options = ConvOptions {
         padding: 1,
         ..ConvOptions::default()
@@ -257,7 +271,7 @@ fn gated_conv(inputs: usize, outputs: usize, num_classes: usize, scope: &mut Sco
     Ok(Gated {
         value: conv.init(&mut scope.child("value"))?,
         gate: conv.init(&mut scope.child("gate"))?,
-        norms: GateNorms::new(outputs, num_classes, scope)?,
+        norms: GateNorms::new(outputs, classes, scope)?,
     })
 }
 
@@ -388,7 +402,12 @@ impl Decoder {
         let ups = (1..=doublings)
             .map(|doubling| {
                 let outputs = config.decoder_channels(doubling);
-                let up = gated_conv(channels, outputs, 0, &mut scope.child(&format!("up{}", doubling - 1)));
+                let up = gated_conv(
+                    channels,
+                    outputs,
+                    Classes::NONE,
+                    &mut scope.child(&format!("up{}", doubling - 1)),
+                );
                 channels = outputs;
                 up
             })

@@ -10,7 +10,7 @@
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,
-    layers::{Conv, ConvConfig, Embedding, Linear, LinearConfig},
+    layers::{Conv, ConvConfig, Embedding, EmbeddingConfig, Linear, LinearConfig},
 };
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor, conv};
 use serde::{Deserialize, Serialize};
@@ -89,11 +89,13 @@ impl Config {
     }
 
     fn classes(&self, gain: f32, scope: &mut Scope<'_>) -> Result<Option<Embedding>> {
-        // The authors map one-hot vectors by a Linear, whose fan-in is the number of classes.
-        let init = Init::FanIn { gain };
-        let count = self.images.num_classes;
-        (count > 0)
-            .then(|| Embedding::new(count, self.class_dim, init, &mut scope.child("classes")))
+        let classes = EmbeddingConfig {
+            // The authors map one-hot vectors by a Linear, whose fan-in is the number of classes.
+            init: Init::FanIn { gain },
+            ..EmbeddingConfig::new(self.images.num_classes, self.class_dim)
+        };
+        (classes.count > 0)
+            .then(|| classes.init(&mut scope.child("classes")))
             .transpose()
     }
 

@@ -7,13 +7,16 @@
 mod plain;
 mod residual;
 
-use gander_nn::{Init, Mode, Parameters, Scope, layers::Embedding};
+use gander_nn::{
+    Init, Mode, Parameters, Scope,
+    layers::{Embedding, EmbeddingConfig},
+};
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Discriminator, Generator, Grid, ImageSpec, Sides,
-    conditioning::{self, ClassNorm},
+    conditioning::{self, ClassNorm, Classes},
 };
 
 /// Settings of an SNGAN.
@@ -32,6 +35,10 @@ pub struct Config {
     pub discriminator_width: Option<usize>,
     /// What the networks are made of.
     pub architecture: Architecture,
+    /// Factors on the learning rate of what a class adds: to the generator's normalizations, and its vector in the
+    /// discriminator. One where a file does not say.
+    #[serde(default = "conditioning::no_rates")]
+    pub class_rates: [u32; 2],
 }
 
 /// What the networks are made of.
@@ -44,6 +51,8 @@ pub enum Architecture {
     /// Blocks with a way around them: table 4.
     Residual,
 }
+
+const CLASS_RATES: [u32; 2] = [1, 1];
 
 impl Config {
     pub(super) const SIDES: Sides = Sides {
@@ -60,6 +69,15 @@ impl Config {
             width: 64,
             discriminator_width: None,
             architecture: Architecture::Plain,
+            class_rates: CLASS_RATES,
+        }
+    }
+
+    /// What the generator's normalizations know of classes.
+    fn classes(&self) -> Classes {
+        Classes {
+            count: self.images.num_classes,
+            lr_multiplier: self.class_rates[0] as f32,
         }
     }
 
@@ -102,8 +120,12 @@ impl Config {
         };
         let classes = (self.images.num_classes > 0)
             .then(|| {
-                let count = self.images.num_classes;
-                Embedding::new_spectral(count, features, Init::Xavier, &mut scope.child("classes"))
+                let classes = EmbeddingConfig {
+                    init: Init::Xavier,
+                    lr_multiplier: self.class_rates[1] as f32,
+                    ..EmbeddingConfig::new(self.images.num_classes, features)
+                };
+                classes.init_spectral(&mut scope.child("classes"))
             })
             .transpose()?;
         Ok(SnganDiscriminator {

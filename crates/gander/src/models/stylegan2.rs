@@ -15,7 +15,7 @@ mod modulated;
 
 use gander_nn::{
     Init, Mode, Parameter, Parameters, Scope,
-    layers::{Conv, ConvConfig, Embedding, Linear, LinearConfig},
+    layers::{Conv, ConvConfig, Embedding, EmbeddingConfig, Linear, LinearConfig},
 };
 use gander_tensor::{
     Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor, concat, no_grad, ops::pool::minibatch_std,
@@ -97,9 +97,9 @@ impl Config {
     }
 
     fn classes(&self, scope: &mut Scope<'_>) -> Result<Option<Embedding>> {
-        let count = self.images.num_classes;
-        (count > 0)
-            .then(|| Embedding::new(count, self.latent_dim, Init::normal(1.0), &mut scope.child("classes")))
+        let classes = EmbeddingConfig::new(self.images.num_classes, self.latent_dim);
+        (classes.count > 0)
+            .then(|| classes.init(&mut scope.child("classes")))
             .transpose()
     }
 

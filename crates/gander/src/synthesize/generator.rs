@@ -1,11 +1,17 @@
 //! The class-conditional generator, trained on the training set alone.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use gander_data::{Dataset, ImageShape};
 use gander_tensor::{DeviceRef, RandomKey};
 
-use super::{Tell, naming::Named, origin::Origin, split::TrainingSet};
+use super::{
+    Tell,
+    classifier::Order,
+    naming::Named,
+    origin::Origin,
+    split::{Evenly, TrainingSet},
+};
 use crate::{
     error::Result,
     models::{ImageSpec, ModelConfig},
@@ -77,6 +83,8 @@ pub(super) struct Training<'a> {
     pub(super) recipe: Recipe,
     /// Networks to begin from instead of fresh ones.
     pub(super) origin: Option<&'a Origin>,
+    /// Which images come when.
+    pub(super) order: Order,
     /// How long.
     pub(super) length: Length,
     /// Seed of everything random.
@@ -185,7 +193,10 @@ impl Training<'_> {
         begin: impl FnOnce(&TrainState) -> Result<()>,
         mut share: Share<'_, '_>,
     ) -> Result<Trainer> {
-        let data = images.images();
+        let data: Arc<dyn Dataset> = match self.order {
+            Order::ByFrequency => images.images().clone(),
+            Order::Evenly => Arc::new(Evenly::of(images)),
+        };
         let training = settings.training.clone();
         let mut model = match self.origin {
             Some(origin) => ModelConfig::Dcgan(origin.model),
@@ -207,7 +218,7 @@ impl Training<'_> {
         };
         let state = TrainState::new(&config, self.device)?;
         begin(&state)?;
-        let mut trainer = Trainer::new(state, config, data.clone(), budget, self.device);
+        let mut trainer = Trainer::new(state, config, data, budget, self.device);
         trainer.run(&mut share, &AtomicBool::new(false))?;
         Ok(trainer)
     }

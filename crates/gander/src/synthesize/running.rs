@@ -221,6 +221,7 @@ impl Work<'_> {
             dataset: &plan.dataset,
             recipe: judge.recipe(),
             origin: plan.origin.as_ref(),
+            order: self.order(),
             length,
             seed: self.seed(at),
             device: &plan.device,

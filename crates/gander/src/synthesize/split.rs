@@ -4,6 +4,7 @@
 //! of [`HeldOut`] except the answers that a finished classifier gave for them. [`Unlabeled`] images, which only a [`Split`]
 //! makes either, join a training set under the classes that classifiers gave them.
 
+mod evenly;
 mod unlabeled;
 
 use std::{
@@ -15,6 +16,7 @@ use gander_data::{Dataset, ImageShape, InMemory};
 use gander_tensor::RandomKey;
 use serde::Serialize;
 
+pub(super) use self::evenly::Evenly;
 pub use self::unlabeled::Unlabeled;
 use super::{
     classifier::{Probabilities, ResNet},

@@ -46,7 +46,7 @@ pub(super) struct Generator {
 
 impl Generator {
     pub(super) fn new(config: &Config, scope: &mut Scope<'_>) -> Result<Self> {
-        let num_classes = config.images.num_classes;
+        let classes = config.classes();
         let grid = Grid::new(config.images);
         let positions = grid.smallest[0] * grid.smallest[1];
         let channels = config.plain_channels(grid.halvings);
@@ -56,7 +56,7 @@ impl Generator {
             ..LinearConfig::new(config.latent_dim, positions * channels)
         };
         let project = project.init(&mut scope.child("project"))?;
-        let project_norm = ClassNorm::new(norm(channels), num_classes, &mut scope.child("project_norm"))?;
+        let project_norm = ClassNorm::new(norm(channels), classes, &mut scope.child("project_norm"))?;
         let ups = (0..grid.halvings)
             .rev()
             .map(|halvings| {
@@ -67,10 +67,7 @@ impl Generator {
                     ..conv(inputs, outputs, 4, Activation::Identity)
                 };
                 let conv = conv.init_transpose(&mut scope.child("conv"))?;
-                Ok((
-                    conv,
-                    ClassNorm::new(norm(outputs), num_classes, &mut scope.child("norm"))?,
-                ))
+                Ok((conv, ClassNorm::new(norm(outputs), classes, &mut scope.child("norm"))?))
             })
             .collect::<Result<_>>()?;
         let last = conv(config.plain_channels(0), config.images.channels, 3, Activation::Tanh);

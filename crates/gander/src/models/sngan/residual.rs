@@ -8,7 +8,7 @@ use gander_nn::{
 };
 use gander_tensor::{Activation, Result, Tensor};
 
-use super::{ClassNorm, Config, Grid, Judgment, conv_options};
+use super::{ClassNorm, Classes, Config, Grid, Judgment, conv_options};
 
 /// As in the authors' code, <https://github.com/pfnet-research/sngan_projection>.
 const WEIGHTS: Init = Init::Xavier;
@@ -34,12 +34,12 @@ struct Up {
 }
 
 impl Up {
-    fn new(inputs: usize, outputs: usize, num_classes: usize, scope: &mut Scope<'_>) -> Result<Self> {
+    fn new(inputs: usize, outputs: usize, classes: Classes, scope: &mut Scope<'_>) -> Result<Self> {
         let plain = Activation::Identity;
         Ok(Self {
             norms: [
-                ClassNorm::new(norm(inputs), num_classes, &mut scope.child("norm0"))?,
-                ClassNorm::new(norm(outputs), num_classes, &mut scope.child("norm1"))?,
+                ClassNorm::new(norm(inputs), classes, &mut scope.child("norm0"))?,
+                ClassNorm::new(norm(outputs), classes, &mut scope.child("norm1"))?,
             ],
             convs: [
                 conv(inputs, outputs, 3, plain).init(&mut scope.child("conv0"))?,
@@ -70,7 +70,7 @@ pub(super) struct Generator {
 
 impl Generator {
     pub(super) fn new(config: &Config, scope: &mut Scope<'_>) -> Result<Self> {
-        let num_classes = config.images.num_classes;
+        let classes = config.classes();
         let grid = Grid::new(config.images);
         let channels = |block: usize| ((4 * config.width) >> block.saturating_sub(2)).max(1);
         let positions = grid.smallest[0] * grid.smallest[1];
@@ -82,16 +82,11 @@ impl Generator {
         let ups = (0..grid.halvings)
             .map(|block| {
                 let mut scope = scope.child(&format!("up{block}"));
-                Up::new(
-                    channels(block.saturating_sub(1)),
-                    channels(block),
-                    num_classes,
-                    &mut scope,
-                )
+                Up::new(channels(block.saturating_sub(1)), channels(block), classes, &mut scope)
             })
             .collect::<Result<_>>()?;
         let finest = channels(grid.halvings - 1);
-        let norm = ClassNorm::new(norm(finest), num_classes, &mut scope.child("norm"))?;
+        let norm = ClassNorm::new(norm(finest), classes, &mut scope.child("norm"))?;
         let last = conv(finest, config.images.channels, 3, Activation::Tanh).init(&mut scope.child("to_image"))?;
         Ok(Self {
             project,
