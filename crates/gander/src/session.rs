@@ -44,7 +44,7 @@ pub struct TrainRequest {
     pub preset: Option<String>,
     /// Sides of the images.
     pub size: Option<Size>,
-    /// Whether the generator learns the classes. If `None` it does where the family is left open too and each class has
+    /// Whether the generator learns the classes. If `None` it does where its family can and each class has
     /// [`ENOUGH_OF_A_CLASS`] images.
     pub labels: Option<bool>,
     /// Share of images to hold out, where the data brings no split.

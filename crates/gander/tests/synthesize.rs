@@ -134,6 +134,23 @@ fn nothing_that_is_held_out_leaks() {
     }
 }
 
+/// Classifiers learn one after the other, or side by side.
+#[test]
+fn the_number_of_threads_changes_no_number() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    write_pots(&data.join("train"), 0, [6, 6, 0, 0, 0]);
+    write_pots(&data.join("test"), 8, [4, 4, 0, 0, 0]);
+    let measured = [1, 3].map(|threads| {
+        let request = Request {
+            threads,
+            ..request(&data, place.path().join(format!("out{threads}")))
+        };
+        serde_json::to_string(&grow(request).unwrap().measured.unwrap()).unwrap()
+    });
+    assert_eq!(measured[0], measured[1]);
+}
+
 /// Copies images of a folder into one without classes: as they are, mirrored, and at twice the size.
 fn copy_in_disguise(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

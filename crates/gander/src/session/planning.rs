@@ -115,7 +115,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
             size: request.size,
             labels: match request.labels {
                 Some(true) => Labels::Require,
-                None if request.leaves_family_open() => Labels::WherePresent,
+                None if request.family.as_deref().is_none_or(defaults::knows_classes) => Labels::WherePresent,
                 None | Some(false) => Labels::Ignore,
             },
             holdout: request.holdout,
@@ -455,4 +455,35 @@ fn pottery(config: &DataConfig) -> Result<Data> {
         partners: None,
         held_out_partners: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_learned_where_there_is_enough_of_each_and_the_family_can() {
+        let classes = |family: Option<&str>, pottery_images: &str, labels| {
+            let request = TrainRequest {
+                family: family.map(str::to_owned),
+                size: Some(Size {
+                    width_px: 32,
+                    height_px: 32,
+                }),
+                labels,
+                length: Some(Length::Kimg(1.0)),
+                set: vec![("data.pottery_images".into(), pottery_images.into())],
+                ..TrainRequest::default()
+            };
+            plan(&request).unwrap().config().model.images().num_classes
+        };
+        // Of five classes.
+        for family in [None, Some("dcgan"), Some("sngan"), Some("r3gan")] {
+            assert_eq!(classes(family, "2500", None), 5, "{family:?}");
+            assert_eq!(classes(family, "2000", None), 0, "{family:?}");
+            assert_eq!(classes(family, "2000", Some(true)), 5, "{family:?}");
+            assert_eq!(classes(family, "2500", Some(false)), 0, "{family:?}");
+        }
+        assert_eq!(classes(Some("article"), "2500", None), 0);
+    }
 }

@@ -74,6 +74,11 @@ pub fn material(family: &str) -> Material {
     }
 }
 
+/// Whether the networks of a family can be told of classes.
+pub fn knows_classes(family: &str) -> bool {
+    material(family) == Material::Images && family != "article"
+}
+
 /// The named sets of settings.
 const PRESETS: [(&str, &str); 3] = [
     ("quick", include_str!("../../presets/quick.toml")),
