@@ -128,8 +128,8 @@ fn of_gander(error: &gander::Error) -> Option<String> {
                 .into()
         }
         Error::UnfitOrigin { .. } => {
-            "train with `gander train OTHER --family dcgan` at the resolution of the data, on other images, and name its run \
-             directory; --no-measure lets it be the same images"
+            "train with `gander train OTHER --family dcgan --no-labels` at the resolution of the data, on other images, and name \
+             its run directory; --no-measure lets it be the same images"
                 .into()
         }
         Error::InvalidConfig { .. } => {

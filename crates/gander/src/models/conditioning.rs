@@ -23,7 +23,7 @@ impl Classes {
     };
 }
 
-/// The factors of networks that were made before there were any.
+/// The factors where what a class adds learns like everything else.
 pub(super) fn no_rates() -> [u32; 2] {
     [1; 2]
 }

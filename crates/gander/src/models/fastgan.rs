@@ -40,8 +40,6 @@ pub struct Config {
     pub class_rates: [u32; 2],
 }
 
-const CLASS_RATES: [u32; 2] = [1, 1];
-
 /// `weights_init` in the authors' code, <https://github.com/odegeasslbc/FastGAN-pytorch>.
 const WEIGHTS: Init = Init::normal(0.02);
 
@@ -70,7 +68,7 @@ impl Config {
             images,
             latent_dim: 256,
             width: 32,
-            class_rates: CLASS_RATES,
+            class_rates: conditioning::no_rates(),
         }
     }
 

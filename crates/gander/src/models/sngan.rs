@@ -52,8 +52,6 @@ pub enum Architecture {
     Residual,
 }
 
-const CLASS_RATES: [u32; 2] = [1, 1];
-
 impl Config {
     pub(super) const SIDES: Sides = Sides {
         family: "sngan",
@@ -69,7 +67,7 @@ impl Config {
             width: 64,
             discriminator_width: None,
             architecture: Architecture::Plain,
-            class_rates: CLASS_RATES,
+            class_rates: conditioning::no_rates(),
         }
     }
 

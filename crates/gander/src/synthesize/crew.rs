@@ -1,7 +1,7 @@
 //! Pieces of work that do not need each other, side by side.
 //!
 //! A small network keeps few threads busy: on two cores two classifiers that learn one after the other with both threads take
-//! half as long again as two that learn side by side with a thread each.
+//! 1.4 times as long as two that learn side by side with a thread each (28 px, 80 and 56 seconds).
 
 use std::{
     sync::{
