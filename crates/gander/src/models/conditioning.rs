@@ -7,6 +7,10 @@ use gander_nn::{
 };
 use gander_tensor::{Activation, Error, Result, Tensor, concat};
 
+/// Names of what a class adds to a normalization.
+const SCALE: &str = "class_scale";
+const SHIFT: &str = "class_shift";
+
 /// Classes that a generator's normalizations know.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Classes {
@@ -26,6 +30,12 @@ impl Classes {
 /// The factors where what a class adds learns like everything else.
 pub(super) fn no_rates() -> [u32; 2] {
     [1; 2]
+}
+
+/// Whether a parameter of this name says something of single classes.
+pub(crate) fn is_of_classes(name: &str) -> bool {
+    let layer = name.rsplit('.').nth(1);
+    layer.is_some_and(|layer| ["classes", SCALE, SHIFT].contains(&layer))
 }
 
 /// Latents with the vector of their class beside them.
@@ -79,8 +89,8 @@ impl ClassNorm {
             ..EmbeddingConfig::new(classes.count, config.channels)
         };
         let classes = ClassScales {
-            scale: table.init(&mut scope.child("class_scale"))?,
-            shift: table.init(&mut scope.child("class_shift"))?,
+            scale: table.init(&mut scope.child(SCALE))?,
+            shift: table.init(&mut scope.child(SHIFT))?,
             activation: config.activation,
         };
         let plain = BatchNormConfig {

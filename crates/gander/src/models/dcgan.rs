@@ -334,6 +334,26 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_classes_have_what_the_classes_add_besides() {
+        let names = |num_classes| {
+            let config = Config {
+                width: 4,
+                ..Config::new(ImageSpec { num_classes, ..IMAGES })
+            };
+            let (key, device) = (RandomKey::from_seed(1), Reference::shared());
+            let generator = config.generator(key, &device).unwrap();
+            let discriminator = config.discriminator(key, &device).unwrap();
+            let all = generator.parameters().iter().chain(discriminator.parameters().iter());
+            all.map(|parameter| parameter.name().to_owned()).collect::<Vec<_>>()
+        };
+        let (plain, mut of_classes) = (names(0), names(3));
+        let with = of_classes.len();
+        of_classes.retain(|name| !conditioning::is_of_classes(name));
+        assert!(with > plain.len());
+        assert_eq!(of_classes, plain);
+    }
+
+    #[test]
     fn images_fill_the_range_of_tanh() {
         let images = ImageSpec {
             height_px: 16,

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 const MOST: usize = 8;
 
 /// The compute threads, to be shared out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Crew {
     options: CpuOptions,
 }
@@ -41,6 +41,11 @@ impl Crew {
     /// How many of so many pieces are worked on at a time.
     pub(super) fn abreast(self, pieces: usize) -> usize {
         self.options.threads.min(MOST).min(pieces).max(1)
+    }
+
+    /// Rounds that so many pieces take.
+    pub(super) fn rounds(self, pieces: usize) -> usize {
+        pieces.div_ceil(self.abreast(pieces))
     }
 
     /// Does each piece on a device with its share of the threads, and gives what came of them in their order. Whoever is done
@@ -176,6 +181,7 @@ mod tests {
         threads.sort_unstable();
         assert_eq!(threads, [2, 2, 3]);
         assert_eq!((crew.abreast(3), crew.abreast(0), crew.abreast(100)), (3, 1, 7));
+        assert_eq!((crew.rounds(3), crew.rounds(0), crew.rounds(100)), (1, 0, 15));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use gander_tensor::{DeviceRef, Tensor};
 use super::{Measuring, generator::FAMILY};
 use crate::{
     error::{Error, Result},
-    models::{ImageSpec, ModelConfig, dcgan},
+    models::{ImageSpec, ModelConfig, dcgan, is_of_classes},
     train::{
         RunConfig,
         checkpoint::{self, Trained},
@@ -54,7 +54,8 @@ impl Origin {
         Ok(Self {
             path: path.to_owned(),
             model: dcgan::Config { class_rates, ..model },
-            weights: tensors,
+            // Its classes are others, though they may be as many.
+            weights: tensors.into_iter().filter(|(name, _)| !is_of_classes(name)).collect(),
             learned_from,
         })
     }

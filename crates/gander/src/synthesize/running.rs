@@ -132,7 +132,13 @@ impl Work<'_> {
             Taught::by(lesson, plan.split.held_out(), &plan.device, tell)
         })?;
         let seconds = begun.elapsed().as_secs_f64();
-        let effort = schedule::effort(plan.request.length, seconds, plan.draws.len());
+        let abreast_seconds = seconds * plan.pace.map_or(1.0, |pace| pace.abreast / pace.alone);
+        let effort = schedule::effort(
+            plan.request.length,
+            (seconds, abreast_seconds),
+            plan.draws.len(),
+            plan.crew,
+        );
         let judge = self.judge(0, classifier, effort)?;
         let mixes = Mixes::of(judge.named.as_ref().map_or(0, |(named, _)| named.count()));
         let amounts = schedule::amounts(
@@ -149,22 +155,28 @@ impl Work<'_> {
                 is_given: given.is_some(),
                 mixes: amounts.len() * mixes.shares.len(),
                 crew: plan.crew,
-                round_seconds: seconds * plan.pace.map_or(1.0, |pace| pace.abreast / pace.alone),
+                round_seconds: abreast_seconds,
                 naming_seconds: judge.naming_seconds,
                 elapsed_seconds: plan.started.elapsed().as_secs_f64(),
             },
         );
+        let begun = Instant::now();
         let (classifiers, plain) = self.plain(schedule.trials, answers)?;
+        let length = schedule.generator_length(
+            plan.request.length,
+            begun.elapsed().as_secs_f64(),
+            plan.started.elapsed().as_secs_f64(),
+        );
         let (generator, source) = match given {
             Some(given) => given,
-            None => (self.train(0, &judge, schedule.length)?, shipped::FILE_NAME.to_owned()),
+            None => (self.train(0, &judge, length)?, shipped::FILE_NAME.to_owned()),
         };
         let copies = Copies::new(&judge.images)?;
         let mut pools = vec![self.pool(0, &judge, (&generator, &copies), &amounts)?];
         let draws = 1..plan.draws.len().min(schedule.trials);
         for (at, classifier) in draws.zip(classifiers) {
             let judge = self.judge(at, classifier, effort)?;
-            let generator = self.train(at, &judge, schedule.length)?;
+            let generator = self.train(at, &judge, length)?;
             let copies = Copies::new(&judge.images)?;
             pools.push(self.pool(at, &judge, (&generator, &copies), &amounts)?);
         }

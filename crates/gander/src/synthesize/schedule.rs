@@ -53,20 +53,21 @@ const MEASURING_BESIDE_NAMING: f64 = 0.4;
 const NAMING: f64 = 0.2;
 /// What is left for filtering and writing.
 const REST: f64 = 0.05;
+/// Share of the time that a generator learns at least.
+const LEARNING: f64 = 0.1;
 
-/// How much is measured, and how long a generator learns.
+/// How much is measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Schedule {
     /// Trials of each setting; 0 where nothing is measured.
     pub(super) trials: usize,
     /// Trials that the mix is chosen by; 0 where the first mix is taken.
     pub(super) choosers: usize,
-    /// How long each generator learns.
-    pub(super) length: Length,
+    costs: Costs,
 }
 
 /// What a schedule has to go by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Costs {
     /// Trials that are wished for.
     pub(super) trials: usize,
@@ -78,7 +79,7 @@ pub(super) struct Costs {
     pub(super) mixes: usize,
     /// Who does it.
     pub(super) crew: Crew,
-    /// Seconds of a classifier beside as many others as there can be.
+    /// Seconds of a classifier beside as many others as there can be, as it seems.
     pub(super) round_seconds: f64,
     /// Seconds of naming unlabeled images, for each generator.
     pub(super) naming_seconds: f64,
@@ -94,20 +95,21 @@ pub(super) fn classifier_images(
     crew: Crew,
     pace: Pace,
 ) -> u64 {
-    let rounds = rounds(crew, (MIN_TRIALS, 1), Mixes::LABELED.count());
+    let (plain, mixed) = rounds(crew, (MIN_TRIALS, 1), Mixes::LABELED.count());
+    let rounds = plain + mixed;
     let seconds = measuring_share * minutes * 60.0 / (rounds as f64 * SLACK);
     let affordable = (seconds / pace.abreast - held_out as f64 / 3.0) as u64;
     affordable.clamp(FEWEST_IMAGES.min(usual), usual)
 }
 
-/// Rounds of classifiers side by side: what needs no synthetic images, each mix in the trials that choose, and what is left.
-/// The first classifier comes before all.
-fn rounds(crew: Crew, (trials, choosers): (usize, usize), mixes: usize) -> usize {
-    let of = |classifiers: usize| classifiers.div_ceil(crew.abreast(classifiers));
+/// Rounds of classifiers side by side: those that need no synthetic images, of which the first comes before all; and those that
+/// do, each mix in the trials that choose and then what is left.
+fn rounds(crew: Crew, (trials, choosers): (usize, usize), mixes: usize) -> (usize, usize) {
     if trials == 0 {
-        return 0;
+        return (0, 0);
     }
-    of(2 * trials - 1) + of(mixes * choosers) + of(2 * trials - choosers)
+    let of = |classifiers| crew.rounds(classifiers);
+    (of(2 * trials - 1), of(mixes * choosers) + of(2 * trials - choosers))
 }
 
 /// Share of the time that measuring may take.
@@ -119,13 +121,17 @@ pub(super) fn measuring_share(request: &Request, is_given: bool) -> f64 {
     }
 }
 
-/// As much as fits for naming unlabeled images of each of so many draws, by the seconds of one classifier.
-pub(super) fn effort(length: Length, classifier_seconds: f64, draws: usize) -> Effort {
+/// As much as fits for naming unlabeled images of each of so many draws, by the seconds of one classifier alone and beside
+/// others.
+pub(super) fn effort(length: Length, (alone, abreast): (f64, f64), draws: usize, crew: Crew) -> Effort {
     let Length::Minutes(minutes) = length else {
         return Effort::ALL[0];
     };
     let seconds = NAMING * minutes * 60.0 / draws.max(1) as f64;
-    let fits = |effort: &Effort| effort.classifiers() * classifier_seconds <= seconds;
+    let fits = |effort: &Effort| {
+        let of_each = if effort.members == 1 { alone } else { abreast };
+        crew.rounds(effort.members) as f64 * effort.classifiers() * of_each <= seconds
+    };
     Effort::ALL
         .into_iter()
         .find(fits)
@@ -136,33 +142,56 @@ impl Schedule {
     /// As much as fits. Without a clock everything, so that the same seed gives the same numbers anywhere.
     pub(super) fn new(request: &Request, costs: Costs) -> Self {
         let is_measured = request.measuring == Measuring::On;
-        let Length::Minutes(minutes) = request.length else {
-            return Self {
-                trials: if is_measured { costs.trials } else { 0 },
-                choosers: if is_measured { CHOOSERS } else { 0 },
-                length: request.length,
-            };
+        let found = match request.length {
+            _ if !is_measured => None,
+            Length::Kimg(_) => Some((costs.trials, CHOOSERS)),
+            Length::Minutes(minutes) => {
+                let seconds = minutes * 60.0;
+                let fits = |wish, affordable: f64| {
+                    let (plain, mixed) = rounds(costs.crew, wish, costs.mixes);
+                    (plain + mixed) as f64 * SLACK * costs.round_seconds <= affordable
+                };
+                let usual = measuring_share(request, costs.is_given) * seconds;
+                // Nobody waits for a word that does not come: where classifiers are slower than they were at first, the
+                // generator has less.
+                let utmost = (1.0 - LEARNING - REST) * seconds - costs.elapsed_seconds;
+                (MIN_TRIALS..=costs.trials.max(MIN_TRIALS))
+                    .rev()
+                    .flat_map(|trials| (1..=CHOOSERS).rev().map(move |choosers| (trials, choosers)))
+                    .find(|&wish| fits(wish, usual))
+                    .or_else(|| {
+                        let least = [(MIN_TRIALS, 1), (MIN_TRIALS, 0)];
+                        least.into_iter().find(|&wish| fits(wish, utmost))
+                    })
+            }
         };
-        let seconds = minutes * 60.0;
-        let affordable = measuring_share(request, costs.is_given) * seconds;
-        let measuring = |wish| rounds(costs.crew, wish, costs.mixes) as f64 * SLACK * costs.round_seconds;
-        let wishes = (MIN_TRIALS..=costs.trials.max(MIN_TRIALS))
-            .rev()
-            .flat_map(|trials| (1..=CHOOSERS).rev().map(move |choosers| (trials, choosers)))
-            .chain([(MIN_TRIALS, 0)]);
-        let found = wishes
-            .filter(|_| is_measured)
-            .find(|&wish| measuring(wish) <= affordable);
         let (trials, choosers) = found.unwrap_or((0, 0));
-        let generators = if costs.is_drawn { trials.max(1) } else { 1 };
-        let naming = (generators - 1) as f64 * costs.naming_seconds;
-        let left = seconds * (1.0 - REST) - costs.elapsed_seconds - naming - measuring((trials, choosers));
-        let least = 0.1 * seconds / generators as f64;
         Self {
             trials,
             choosers,
-            length: Length::Minutes((left / generators as f64).max(least) / 60.0),
+            costs,
         }
+    }
+
+    /// How long each generator learns: what is left of the time once the settings without synthetic images are measured, which
+    /// took so many seconds and ended so long after the beginning.
+    pub(super) fn generator_length(&self, length: Length, plain_seconds: f64, elapsed_seconds: f64) -> Length {
+        let Length::Minutes(minutes) = length else {
+            return length;
+        };
+        let (costs, seconds) = (&self.costs, minutes * 60.0);
+        let (plain, mixed) = rounds(costs.crew, (self.trials, self.choosers), costs.mixes);
+        let round_seconds = if plain > 0 {
+            plain_seconds / plain as f64
+        } else {
+            costs.round_seconds
+        };
+        let generators = if costs.is_drawn { self.trials.max(1) } else { 1 };
+        let naming = (generators - 1) as f64 * costs.naming_seconds;
+        let measuring = mixed as f64 * SLACK * round_seconds;
+        let left = seconds * (1.0 - REST) - elapsed_seconds - naming - measuring;
+        let least = LEARNING * seconds / generators as f64;
+        Length::Minutes((left / generators as f64).max(least) / 60.0)
     }
 }
 
@@ -246,18 +275,37 @@ mod tests {
 
     #[test]
     fn more_time_is_shared_between_measuring_and_the_generator() {
-        // 600 s: nine classifiers of 10 s without synthetic images, eight that choose and eight more, with an eighth to be safe;
-        // and what is left of 570 s after them and the first.
+        let ten = Length::Minutes(10.0);
+        // 600 s: nine classifiers of 10 s without synthetic images, eight that choose and eight more, with an eighth to be safe.
         let plenty = schedule(10.0, 1, 10.0);
         assert_eq!((plenty.trials, plenty.choosers), (5, 2));
-        assert_eq!(plenty.length, Length::Minutes((570.0 - 10.0 - 25.0 * 11.25) / 60.0));
+        // What is left of 570 s after the first, the nine, and the sixteen to come.
+        let left = 570.0 - 10.0 - 90.0 - 16.0 * 11.25;
+        assert_eq!(plenty.generator_length(ten, 90.0, 100.0), Length::Minutes(left / 60.0));
+        // Something else began meanwhile.
+        let left = 570.0 - 10.0 - 180.0 - 16.0 * 22.5;
+        assert_eq!(left, 20.0);
+        assert_eq!(
+            plenty.generator_length(ten, 180.0, 190.0),
+            Length::Minutes(1.0),
+            "a tenth at least"
+        );
         let little = schedule(10.0, 1, 20.0);
         assert_eq!((little.trials, little.choosers), (3, 1));
         // Side by side they take five rounds, four and four.
         let abreast = schedule(10.0, 2, 20.0);
         assert_eq!((abreast.trials, abreast.choosers), (5, 2));
-        assert_eq!(abreast.length, Length::Minutes((570.0 - 10.0 - 13.0 * 22.5) / 60.0));
-        assert_eq!(schedule(10.0, 2, 100.0).trials, 0, "no time to measure");
+        let left = 570.0 - 110.0 - 8.0 * 22.5;
+        assert_eq!(
+            abreast.generator_length(ten, 100.0, 110.0),
+            Length::Minutes(left / 60.0)
+        );
+        // Eight rounds of 40 s are more than 55 % of the time, and leave the generator something.
+        let slow = schedule(10.0, 2, 40.0);
+        assert_eq!((slow.trials, slow.choosers), (3, 1));
+        let none = schedule(10.0, 2, 100.0);
+        assert_eq!(none.trials, 0, "no time to measure");
+        assert_eq!(none.generator_length(ten, 0.0, 90.0), Length::Minutes(480.0 / 60.0));
     }
 
     #[test]
@@ -279,11 +327,13 @@ mod tests {
 
     #[test]
     fn names_take_their_share_of_the_time() {
-        let of = |minutes, draws| effort(Length::Minutes(minutes), 10.0, draws);
-        assert_eq!(of(30.0, 1), Effort::ALL[0]);
-        assert_eq!(of(30.0, 10), Effort::ALL[3]);
-        assert_eq!(of(1.0, 10), Effort::ALL[4], "the least is done whatever it takes");
-        assert_eq!(effort(Length::Kimg(1.0), 1e9, 10), Effort::ALL[0]);
+        let of = |minutes, draws, threads| effort(Length::Minutes(minutes), (10.0, 14.0), draws, crew(threads));
+        assert_eq!(of(30.0, 1, 1), Effort::ALL[0]);
+        assert_eq!(of(15.0, 1, 1), Effort::ALL[1]);
+        assert_eq!(of(15.0, 1, 2), Effort::ALL[0], "both side by side");
+        assert_eq!(of(30.0, 10, 1), Effort::ALL[3]);
+        assert_eq!(of(1.0, 10, 2), Effort::ALL[4], "the least is done whatever it takes");
+        assert_eq!(effort(Length::Kimg(1.0), (1e9, 1e9), 10, crew(1)), Effort::ALL[0]);
     }
 
     #[test]
@@ -300,7 +350,10 @@ mod tests {
         };
         let schedule = Schedule::new(&request(Length::Kimg(3.0)), costs);
         assert_eq!((schedule.trials, schedule.choosers), (10, CHOOSERS));
-        assert_eq!(schedule.length, Length::Kimg(3.0));
+        assert_eq!(
+            schedule.generator_length(Length::Kimg(3.0), 1e9, 1e9),
+            Length::Kimg(3.0)
+        );
     }
 
     #[test]
