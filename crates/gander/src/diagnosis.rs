@@ -21,10 +21,7 @@ pub mod overfitting;
 
 use std::collections::BTreeMap;
 
-use crate::{
-    events::{Diagnosis, Severity, Tick},
-    losses::Loss,
-};
+use crate::events::{Diagnosis, Severity, Tick};
 
 /// What was measured at a moment of a run; what was not is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -43,9 +40,9 @@ pub struct Vitals {
     pub fake_spread: Option<f64>,
     /// [`diversity::Diversity::nearest`] of the fakes.
     pub fake_nearest: Option<f64>,
-    /// [`gradients::gradient_norm`] of the generator.
+    /// [`gradients::SquaredGradient::norm_since`] the last look, of the generator.
     pub generator_gradient: Option<f64>,
-    /// [`gradients::gradient_norm`] of the discriminator.
+    /// [`gradients::SquaredGradient::norm_since`] the last look, of the discriminator.
     pub discriminator_gradient: Option<f64>,
     /// [`gradients::step_share`] of the network whose steps are larger.
     pub step_share: Option<f64>,
@@ -126,9 +123,16 @@ impl Alarm {
         }
     }
 
-    /// What to do.
-    pub fn advice(self) -> &'static str {
+    /// What to do, where the run can: those that translate take neither augmentation nor penalties nor other families.
+    pub fn advice(self, translates: bool) -> &'static str {
         match self {
+            Self::DiscriminatorWins if translates => {
+                "lower the learning rate (--set training.learning_rate=1e-4), or let it see more pictures"
+            }
+            Self::DeadChannels if translates => {
+                "these channels are lost for this run: begin again with a lower learning rate"
+            }
+            Self::Oscillation if translates => "lower the learning rate by three",
             Self::DiscriminatorWins => {
                 "lower the learning rate (--set training.learning_rate=1e-4), hold it with a penalty (--gamma 1), or \
                  give it a harder task (--set training.augment_p=0.3)"
@@ -165,9 +169,9 @@ impl Alarm {
     }
 
     /// Looks at a run so far.
-    pub fn check(self, loss: Loss, history: &[Vitals]) -> Option<Finding> {
+    pub fn check(self, subject: Subject, history: &[Vitals]) -> Option<Finding> {
         match self {
-            Self::DiscriminatorWins => balance::wins(loss, history),
+            Self::DiscriminatorWins => balance::wins(subject.loss_of_guessing, history),
             Self::DiscriminatorLoses => balance::loses(history),
             Self::LearnsByHeart => overfitting::learns_by_heart(history),
             Self::ModeCollapse => diversity::collapses(history),
@@ -189,10 +193,19 @@ pub struct Finding {
     pub seen: String,
 }
 
+/// What must be known of a run to judge its numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// What its discriminator's loss is if that only guesses; `None` where no loss says so.
+    pub loss_of_guessing: Option<f64>,
+    /// Whether it makes images from images.
+    pub translates: bool,
+}
+
 /// Watches one run.
 #[derive(Debug)]
 pub struct Watch {
-    loss: Loss,
+    subject: Subject,
     history: Vec<Vitals>,
     /// Of each alarm that was told: how bad it was, and for how many moments it has been silent since.
     told: BTreeMap<Alarm, (Severity, usize)>,
@@ -203,9 +216,9 @@ const QUIET: usize = 20;
 
 impl Watch {
     /// Before the first moment.
-    pub fn new(loss: Loss) -> Self {
+    pub fn new(subject: Subject) -> Self {
         Self {
-            loss,
+            subject,
             history: Vec::new(),
             told: BTreeMap::new(),
         }
@@ -219,7 +232,7 @@ impl Watch {
     /// One more moment, and what is newly wrong: each alarm once, and again when it grows worse or comes back.
     pub fn observe(&mut self, vitals: Vitals) -> Vec<Diagnosis> {
         self.history.push(vitals);
-        let findings = Alarm::ALL.map(|alarm| (alarm, alarm.check(self.loss, &self.history)));
+        let findings = Alarm::ALL.map(|alarm| (alarm, alarm.check(self.subject, &self.history)));
         let mut news = Vec::new();
         for (alarm, finding) in findings {
             let before = self.told.get_mut(&alarm);
@@ -235,7 +248,7 @@ impl Watch {
                         images_seen: vitals.images_seen,
                         severity: found.severity,
                         name: alarm.name().into(),
-                        advice: format!("{}. {}", found.seen, capitalized(alarm.advice())),
+                        advice: format!("{}. {}", found.seen, capitalized(alarm.advice(self.subject.translates))),
                     });
                 }
             }
@@ -313,7 +326,10 @@ pub(crate) mod tests {
 
     #[test]
     fn an_alarm_is_told_once_and_again_when_it_grows_worse_or_comes_back() {
-        let mut watch = Watch::new(Loss::NonSaturating);
+        let mut watch = Watch::new(Subject {
+            loss_of_guessing: None,
+            translates: false,
+        });
         let mut told = Vec::new();
         let spreads = [(30, 0.9), (20, 0.4), (20, 0.1), (40, 0.9), (20, 0.1)];
         let spreads = spreads

@@ -142,6 +142,14 @@ pub enum Error {
         /// The fingerprint now.
         is: String,
     },
+    /// A run is to become shorter than it is.
+    #[error("the run has seen {:.1} kimg, and is to end at {kimg}", *images_seen as f64 / 1000.0)]
+    AlreadyLonger {
+        /// Images that it has seen.
+        images_seen: u64,
+        /// The length that was asked for, in thousands of images.
+        kimg: f64,
+    },
     /// There is no class of this name.
     #[error("no class named {name}")]
     UnknownClass {

@@ -22,9 +22,10 @@ pub use pixels::Pixels;
 
 use std::fmt::Debug;
 
-use gander_tensor::Tensor;
+use gander_data::{Dataset, ImageShape};
+use gander_tensor::{DeviceRef, Tensor, no_grad};
 
-use crate::{error::Result, metrics::Features};
+use crate::{error::Result, images::to_tensor, metrics::Features};
 
 /// What turns images into features.
 pub trait FeatureSpace: Debug + Send + Sync {
@@ -55,6 +56,62 @@ pub struct Extracted {
     pub features: Features,
     /// Logits of classes, where the space has any.
     pub logits: Option<Features>,
+}
+
+/// Looks at images of one shape in a feature space.
+#[derive(Debug, Clone, Copy)]
+pub struct Eyes<'a> {
+    /// Who looks.
+    pub space: &'a dyn FeatureSpace,
+    /// The shape of the images.
+    pub shape: ImageShape,
+    /// What computes.
+    pub device: &'a DeviceRef,
+}
+
+/// How images are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As they are.
+    AsIs,
+    /// Left and right exchanged.
+    Mirrored,
+}
+
+impl Eyes<'_> {
+    /// Features of some images of a set.
+    ///
+    /// # Errors
+    /// What reading and the space meet.
+    pub fn see(&self, dataset: &dyn Dataset, indices: &[usize], view: View) -> Result<Features> {
+        let mut features = Features::default();
+        let mut pixels = Vec::new();
+        for indices in indices.chunks(self.space.batch()) {
+            pixels.resize(indices.len() * self.shape.bytes(), 0);
+            for (&index, pixels) in indices.iter().zip(pixels.chunks_exact_mut(self.shape.bytes())) {
+                dataset.read(index, pixels)?;
+            }
+            features.append(self.see_bytes(&pixels, view)?)?;
+        }
+        Ok(features)
+    }
+
+    /// Features of images in bytes, one after another.
+    ///
+    /// # Errors
+    /// What the space meets.
+    pub fn see_bytes(&self, pixels: &[u8], view: View) -> Result<Features> {
+        let mut features = Features::default();
+        for pixels in pixels.chunks(self.space.batch() * self.shape.bytes()) {
+            let images = to_tensor(pixels, self.shape, self.device)?;
+            let images = match view {
+                View::AsIs => images,
+                View::Mirrored => images.flip(2)?,
+            };
+            features.append(no_grad(|| self.space.extract(&images))?.features)?;
+        }
+        Ok(features)
+    }
 }
 
 /// The rows of a tensor `[num, dim]`.

@@ -1,7 +1,9 @@
-//! Pictures from bytes: one image, or many in a grid, and PNG files that are whole or absent.
+//! Pictures from bytes: one image, or many in a grid, PNG files that are whole or absent; and what networks are shown of them.
 
 use std::path::Path;
 
+use gander_data::ImageShape;
+use gander_tensor::{DType, DeviceRef, Tensor};
 use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageEncoder as _, Luma, Rgb, RgbImage, RgbaImage, codecs::png::PngEncoder,
 };
@@ -37,6 +39,21 @@ impl Default for GridOptions {
             margin_px: 2,
         }
     }
+}
+
+/// What networks are shown of images.
+///
+/// # Shapes
+/// - `pixels`: bytes 0..=255 of whole images, one after another
+/// - returns: `[num, height, width, channels]`, −1..=1
+///
+/// # Errors
+/// [`Error::Tensor`] for a part of an image.
+pub fn to_tensor(pixels: &[u8], shape: ImageShape, device: &DeviceRef) -> Result<Tensor> {
+    let num = pixels.len() / shape.bytes();
+    let sides = [num, shape.height_px, shape.width_px, shape.channels];
+    let bytes = Tensor::from_bytes(pixels, DType::U8, sides, device)?;
+    Ok(bytes.cast(DType::F32)?.mul_scalar(2.0 / 255.0)?.add_scalar(-1.0)?)
 }
 
 /// The longer side of a grid at most: eight large screens in a row.

@@ -56,6 +56,27 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// What the discriminator's loss is if it gives every image the logit that says "I do not know"; `None` where there is
+    /// none.
+    ///
+    /// ```
+    /// use gander::losses::Loss;
+    /// assert_eq!(Loss::Hinge.of_guessing(), Some(2.0));
+    /// ```
+    pub fn of_guessing(self) -> Option<f64> {
+        use std::f64::consts::LN_2;
+        match self {
+            Self::NonSaturating => Some(2.0 * LN_2),
+            Self::Relativistic => Some(LN_2),
+            // ½ for all: half of a quarter, twice.
+            Self::LeastSquares => Some(0.25),
+            Self::Hinge => Some(2.0),
+            // The mean margin is 0.9.
+            Self::SoftHinge => Some(1.8),
+            Self::Wasserstein => None,
+        }
+    }
+
     /// What the discriminator makes small.
     ///
     /// # Shapes

@@ -19,6 +19,7 @@ pub mod upsampling;
 
 use std::fmt::Debug;
 
+pub(crate) use conditioning::is_of_classes;
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{DeviceRef, Error as TensorError, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct ImageSpec {
     /// Classes to condition on; 0 for none.
     pub num_classes: usize,
 }
+
+/// Classes that networks can tell apart, at most.
+const MOST_CLASSES: usize = 65_536;
 
 /// A network that makes images.
 pub trait Generator: Debug + Send + Sync {
@@ -260,6 +264,8 @@ impl ModelConfig {
             check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
         }
         // A limit on each keeps a mistyped setting, or a spoiled file, from asking for all memory.
+        let classes = images.num_classes;
+        check("model.images.num_classes", classes, classes <= MOST_CLASSES)?;
         check("model.latent_dim", latent_dim, (1..=4096).contains(&latent_dim))?;
         check("model.width", width, (1..=1024).contains(&width))?;
         let judge = match self {

@@ -310,7 +310,7 @@ fn moments(folder: &Path, suffix: &str) -> Result<Vec<Moment>> {
     Ok(found)
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).map_err(|source| Error::Io {
         action: "remove",
         path: path.to_owned(),

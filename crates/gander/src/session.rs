@@ -30,7 +30,9 @@ mod two_sets;
 mod watching;
 
 pub use gamma::{Trial, Verdict, search_gamma};
-pub use planning::{ENOUGH_OF_A_CLASS, HeldOut, Planned, REQUESTED_MULTIPLE, held_out, plan, plan_again, plan_resume};
+pub use planning::{
+    ENOUGH_OF_A_CLASS, HeldOut, Planned, REQUESTED_MULTIPLE, check_size, held_out, plan, plan_again, plan_resume,
+};
 pub use running::train;
 
 /// What a user asks for. What is `None` Gander chooses.

@@ -12,6 +12,9 @@ use crate::{
     train::{checkpoint, state::load_parameters},
 };
 
+/// What such a file calls itself.
+pub(crate) const KIND: &str = "generator";
+
 /// The version of generator file that this program writes and reads.
 pub const VERSION: u32 = 1;
 
@@ -34,6 +37,16 @@ pub struct GeneratorHeader {
 }
 
 /// A generator to make images with.
+///
+/// ```no_run
+/// use gander::shipped::{SampleOptions, ShippedGenerator};
+/// use gander_tensor::Cpu;
+///
+/// let generator = ShippedGenerator::load("generator.safetensors".as_ref(), &Cpu::shared())?;
+/// let samples = generator.sample(&[1, 2, 3], &SampleOptions::default())?;
+/// assert_eq!(samples.images.len(), 3 * 64 * 64 * 3);
+/// # Ok::<(), gander::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ShippedGenerator {
     /// What the file says.
@@ -69,7 +82,7 @@ pub fn save(path: &Path, networks: &[(&str, &Parameters)], header: &GeneratorHea
         map.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
     };
     let tensors = networks.iter().flat_map(named).collect();
-    checkpoint::write(path, "generator", VERSION, header, &tensors)
+    checkpoint::write(path, KIND, VERSION, header, &tensors)
 }
 
 /// The generator file of a path, which may be a run directory.
@@ -88,8 +101,16 @@ impl ShippedGenerator {
     /// Reads a generator file, or that of a run directory.
     pub fn load(path: &Path, device: &DeviceRef) -> Result<Self> {
         let path = resolve(path);
-        let (header, tensors): (GeneratorHeader, _) = checkpoint::read(&path, "generator", VERSION, device)?;
+        let (header, tensors): (GeneratorHeader, _) = checkpoint::read(&path, KIND, VERSION, device)?;
         header.model.validate()?;
+        let num_classes = header.model.images().num_classes;
+        if [header.classes.len(), header.class_counts.len()] != [num_classes; 2] {
+            return Err(Error::NotOurs {
+                path,
+                expected: KIND,
+                reason: format!("it makes {num_classes} classes and names {}", header.classes.len()),
+            });
+        }
         let generator = header.model.generator(RandomKey::from_seed(0), device)?;
         load_parameters(generator.parameters(), "", &tensors)?;
         Ok(Self {

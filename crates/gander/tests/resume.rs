@@ -116,6 +116,35 @@ fn train(state: TrainState, config: &RunConfig, steps: u64, device: &DeviceRef, 
 }
 
 #[test]
+fn more_time_makes_a_finished_run_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("finished.safetensors");
+    let (config, device) = (config("dcgan", 0), device(1));
+    let state = TrainState::new(&config, &device).unwrap();
+    assert_eq!(train(state, &config, u64::MAX, &device, &path), Outcome::Finished);
+
+    let (header, tensors) = checkpoint::load(&path, &device).unwrap();
+    let mut state = TrainState::new(&config, &device).unwrap();
+    state.restore(&tensors, header.numbers).unwrap();
+    state.progress.seconds = 10.0;
+    let budget = Budget::Time { seconds: 10.5 };
+    let stop = AtomicBool::new(false);
+    let mut trainer = Trainer::new(state, config.clone(), pots(), budget, &device);
+    let outcome = trainer.run(
+        &mut StopAfter {
+            steps: u64::MAX,
+            stop: &stop,
+        },
+        &stop,
+    );
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let progress = &trainer.state.progress;
+    assert!(progress.images_seen > 200, "{progress:?}");
+    // What had come to its end does not begin anew.
+    assert_eq!(progress.plan(&config.training).1, 80.0);
+}
+
+#[test]
 fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -16,26 +16,6 @@ pub const WON: f64 = 0.02;
 /// that is too weak for its task sinks to the coin, or one that was thrown out of any useful state.
 pub const LOST: f64 = 0.53;
 
-/// What the discriminator's loss is if it gives every image the logit that says "I do not know"; `None` where there is none.
-///
-/// ```
-/// use gander::{diagnosis::balance, losses::Loss};
-/// assert_eq!(balance::of_guessing(Loss::Hinge), Some(2.0));
-/// ```
-pub fn of_guessing(loss: Loss) -> Option<f64> {
-    use std::f64::consts::LN_2;
-    match loss {
-        Loss::NonSaturating => Some(2.0 * LN_2),
-        Loss::Relativistic => Some(LN_2),
-        // ½ for all: half of a quarter, twice.
-        Loss::LeastSquares => Some(0.25),
-        Loss::Hinge => Some(2.0),
-        // The mean margin is 0.9.
-        Loss::SoftHinge => Some(1.8),
-        Loss::Wasserstein => None,
-    }
-}
-
 /// How well a discriminator tells real from fake images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
@@ -77,8 +57,8 @@ pub fn judgement(loss: Loss, real: &[f64], fake: &[f64]) -> Judgement {
 }
 
 /// Saturation: the discriminator's loss is below [`WON`] of what guessing costs. A Wasserstein critic cannot win.
-pub fn wins(loss: Loss, history: &[Vitals]) -> Option<Finding> {
-    let share = lasting_low(history, |vitals| vitals.discriminator_loss)? / of_guessing(loss)?;
+pub fn wins(loss_of_guessing: Option<f64>, history: &[Vitals]) -> Option<Finding> {
+    let share = lasting_low(history, |vitals| vitals.discriminator_loss)? / loss_of_guessing?;
     (share < WON).then(|| Finding {
         severity: Severity::Warning,
         seen: format!(
@@ -109,6 +89,8 @@ mod tests {
         *,
     };
 
+    const GUESSING: Option<f64> = Some(2.0 * std::f64::consts::LN_2);
+
     #[test]
     fn a_loss_near_zero_is_a_win() {
         let losses = |level: f64| {
@@ -116,13 +98,13 @@ mod tests {
                 v.discriminator_loss = Some(x);
             })
         };
-        assert!(wins(Loss::NonSaturating, &losses(0.3)).is_none());
-        assert!(wins(Loss::NonSaturating, &losses(0.005)).is_some());
-        assert!(wins(Loss::Wasserstein, &losses(-40.0)).is_none());
+        assert!(wins(GUESSING, &losses(0.3)).is_none());
+        assert!(wins(GUESSING, &losses(0.005)).is_some());
+        assert!(wins(Loss::Wasserstein.of_guessing(), &losses(-40.0)).is_none());
         // One step that wins is everyday life.
         let mut spike = losses(0.3);
         spike[12].discriminator_loss = Some(0.0);
-        assert!((13..=20).all(|end| wins(Loss::NonSaturating, &spike[..end]).is_none()));
+        assert!((13..=20).all(|end| wins(GUESSING, &spike[..end]).is_none()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Do gradients explode, vanish, or pass some channels by?
 //!
 //! Adam keeps the mean of each weight's squared gradient. What is asked here of all gradients is asked of those means, so
-//! that watching costs the step nothing: the numbers are there already.
+//! that watching costs the step nothing: the numbers are there already. What two moments of a mean differ by is the mean of
+//! the steps between them.
 
 use std::collections::BTreeMap;
 
@@ -43,20 +44,48 @@ const FEWEST_CHANNELS: usize = 4;
 /// Moments of a run before its usual gradient is known.
 const USUAL: usize = 20;
 
-/// The root mean square of the whole gradient's length over Adam's memory, `√Σ v̂`.
-///
-/// # Errors
-/// What reading back meets.
-pub fn gradient_norm(optimizer: &Adam) -> Result<f64> {
-    let (_, [_, decay]) = optimizer.counters();
-    let mut sum = 0.0;
-    for (name, moment) in optimizer.to_map() {
-        if name.starts_with("square.") {
-            sum += f64::from(moment.sum_all()?.item()?);
+/// Adam's mean of the whole gradient's squared length at a moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SquaredGradient {
+    /// `Σ v`, as it stands: from zero on.
+    sum: f64,
+    steps: u64,
+    beta2: f64,
+}
+
+impl SquaredGradient {
+    /// Before the first step.
+    pub const NONE: Self = Self {
+        sum: 0.0,
+        steps: 0,
+        beta2: 0.0,
+    };
+
+    /// Now.
+    ///
+    /// # Errors
+    /// What reading back meets.
+    pub fn of(optimizer: &Adam) -> Result<Self> {
+        let mut sum = 0.0;
+        for (name, moment) in optimizer.to_map() {
+            if name.starts_with("square.") {
+                sum += f64::from(moment.sum_all()?.item()?);
+            }
         }
+        Ok(Self {
+            sum,
+            steps: optimizer.steps(),
+            beta2: f64::from(optimizer.config.beta2),
+        })
     }
-    // Before the first step nothing is known of any gradient.
-    Ok(if decay < 1.0 { (sum / (1.0 - decay)).sqrt() } else { 0.0 })
+
+    /// The root mean square of the gradient's length in the `n` steps since another moment: `v − β2ⁿ v'` are their squares, with
+    /// weights that sum to `1 − β2ⁿ`. `None` where there was no step, or where the optimizer was put back.
+    pub fn norm_since(self, earlier: Self) -> Option<f64> {
+        let steps = self.steps.checked_sub(earlier.steps).filter(|&steps| steps > 0)?;
+        let kept = self.beta2.powf(steps as f64);
+        Some(((self.sum - kept * earlier.sum).max(0.0) / (1.0 - kept)).sqrt())
+    }
 }
 
 /// The size of the last step beside that of the weights: `rate · √(Σ m̂² / Σ v̂) / rms(weights)`, over all kernels.
@@ -244,7 +273,9 @@ mod tests {
             eps: 1e-8,
         };
         let mut adam = Adam::new(config, &parameters).unwrap();
-        assert_eq!(gradient_norm(&adam).unwrap(), 0.0);
+        let begin = SquaredGradient::of(&adam).unwrap();
+        assert_eq!((begin.sum, begin.norm_since(begin)), (0.0, None));
+        let mut middle = begin;
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape.to_vec(), &device).unwrap();
         for step in 0..40 {
             // From the twentieth step on, one channel gets no gradient.
@@ -256,11 +287,19 @@ mod tests {
             let gradients = gradients.collect();
             adam.step(&parameters, gradients).unwrap();
             if step == 10 {
-                let norm = gradient_norm(&adam).unwrap();
+                let norm = SquaredGradient::of(&adam).unwrap().norm_since(begin).unwrap();
                 assert!((norm - 27f64.sqrt()).abs() < 1e-3, "{norm}");
                 assert_eq!(dead_channels(&adam).unwrap(), 0.25);
             }
+            if step == 19 {
+                middle = SquaredGradient::of(&adam).unwrap();
+            }
         }
+        // Of the last twenty steps alone.
+        let end = SquaredGradient::of(&adam).unwrap();
+        let norm = end.norm_since(middle).unwrap();
+        assert!((norm - 11f64.sqrt()).abs() < 1e-3, "{norm}");
+        assert_eq!(middle.norm_since(end), None, "put back");
         assert_eq!(dead_channels(&adam).unwrap(), 0.5);
         // The first kernel weight walks by the whole rate each time, of four that began at 0.1 or less.
         let share = step_share(&adam, &parameters).unwrap();

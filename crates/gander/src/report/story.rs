@@ -48,7 +48,7 @@ impl Story {
             ..Self::default()
         };
         let mut diagnoses = BTreeMap::new();
-        for (_, event) in log.events {
+        for event in log.as_it_stands().into_iter().cloned() {
             story.images_seen = story.images_seen.max(event.images_seen());
             match event {
                 Event::RunStarted(mut started) => {
@@ -58,18 +58,8 @@ impl Story {
                     }
                     (story.started, story.finished) = (Some(started), None);
                 }
-                Event::Tick(tick) => {
-                    // A run that went back to a checkpoint tells the same stretch again; the last telling holds.
-                    story.ticks.retain(|earlier| earlier.images_seen < tick.images_seen);
-                    story.ticks.push(tick);
-                }
-                Event::Metric(metric) => {
-                    let is_other = |earlier: &Metric| earlier.name != metric.name;
-                    story
-                        .metrics
-                        .retain(|earlier| is_other(earlier) || earlier.images_seen < metric.images_seen);
-                    story.metrics.push(metric);
-                }
+                Event::Tick(tick) => story.ticks.push(tick),
+                Event::Metric(metric) => story.metrics.push(metric),
                 Event::Diagnosis(diagnosis) => {
                     diagnoses.insert(diagnosis.name.clone(), diagnosis);
                 }

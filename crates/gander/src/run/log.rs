@@ -29,6 +29,28 @@ pub struct LogContents {
     pub num_skipped: usize,
 }
 
+impl LogContents {
+    /// The events as they stand: ticks and scores of a stretch that a run abandoned when it went back to a checkpoint are left
+    /// out, and of those that it told twice of a moment the last holds.
+    pub fn as_it_stands(&self) -> Vec<&Event> {
+        let mut standing: Vec<&Event> = Vec::with_capacity(self.events.len());
+        let mut latest = 0;
+        for (_, event) in &self.events {
+            let now = event.images_seen();
+            let has_gone_back = now < latest;
+            standing.retain(|earlier| match (*earlier, event) {
+                (Event::Tick(tick), Event::Tick(_)) => tick.images_seen < now,
+                (Event::Metric(old), Event::Metric(new)) if old.name == new.name => old.images_seen < now,
+                (Event::Tick(_) | Event::Metric(_), _) => !has_gone_back || earlier.images_seen() <= now,
+                _ => true,
+            });
+            latest = now;
+            standing.push(event);
+        }
+        standing
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: f64,
@@ -137,7 +159,7 @@ fn write_error(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Reason, RunFinished, Tick};
+    use crate::events::{Diagnosis, Metric, Reason, RunFinished, Severity, Tick};
 
     fn tick(images_seen: u64) -> Event {
         Event::Tick(Tick {
@@ -153,6 +175,41 @@ mod tests {
             seconds: 1.0,
             reason: Reason::Stopped,
         })
+    }
+
+    #[test]
+    fn a_stretch_that_was_abandoned_does_not_stand() {
+        let score = |images_seen, value| {
+            Event::Metric(Metric {
+                images_seen,
+                name: "fid".into(),
+                value,
+                low: None,
+                high: None,
+            })
+        };
+        let gone_back = Event::Diagnosis(Diagnosis {
+            images_seen: 200,
+            severity: Severity::Warning,
+            name: "divergence".into(),
+            advice: String::new(),
+        });
+        // Back to 200, and at 300 judged once more.
+        let (a, b, c, d, e, f) = (
+            tick(100),
+            score(200, 9.0),
+            tick(300),
+            score(300, 1.0),
+            tick(400),
+            gone_back,
+        );
+        let (g, h, i) = (tick(250), score(300, 7.0), score(300, 6.0));
+        let told = [&a, &b, &c, &d, &e, &f, &g, &h, &i];
+        let contents = LogContents {
+            events: told.iter().map(|event| (0.0, (*event).clone())).collect(),
+            num_skipped: 0,
+        };
+        assert_eq!(contents.as_it_stands(), [&a, &b, &f, &g, &i]);
     }
 
     fn events(path: &Path) -> Vec<Event> {

@@ -1,21 +1,20 @@
 //! At a run's end: which training images are its samples most like, and are they copies?
 
-use gander_data::{Dataset, ImageShape};
-use gander_tensor::{DeviceRef, RandomKey, Tensor};
+use gander_data::Dataset;
+use gander_tensor::RandomKey;
 
 use crate::{
     error::Result,
     events::{Diagnosis, Metric, Severity},
-    features::{FeatureSpace, Pixels},
+    features::{Eyes, FeatureSpace as _, Pixels, View},
     images::{self, GridOptions, Tiles},
     metrics::{
-        Features,
         memorization::{self, CopyRate, FEWEST, Nearest},
         resampling::choose,
         score_name,
     },
     run::RunDirectory,
-    train::Trainer,
+    train::{Trainer, vitals},
 };
 
 /// Samples and held-out images that are looked at.
@@ -49,25 +48,45 @@ pub(super) fn look(
     let shape = dataset.shape();
     let key = RandomKey::from_seed(trainer.config.seed).named("copies");
     let training = choose(key.named("training"), MOST_TRAINING, dataset.len());
-    let features = Eyes { shape, device };
-    let mut known = features.of_set(dataset, &training, Side::AsIs)?;
+    let eyes = Eyes {
+        space: &Pixels,
+        shape,
+        device,
+    };
+    let mut known = eyes.see(dataset, &training, View::AsIs)?;
     if trainer.config.data.flip {
-        known.append(features.of_set(dataset, &training, Side::Mirrored)?)?;
+        known.append(eyes.see(dataset, &training, View::Mirrored)?)?;
     }
     let chosen = choose(key.named("held out"), NUM, held_out.len());
-    let of_held_out = memorization::nearest(&features.of_set(held_out, &chosen, Side::AsIs)?, &known)?;
-    let of_samples = memorization::nearest(&features.of_bytes(samples, Side::AsIs)?, &known)?;
+    let of_held_out = memorization::nearest(&eyes.see(held_out, &chosen, View::AsIs)?, &known)?;
+    let of_samples = memorization::nearest(&eyes.see_bytes(samples, View::AsIs)?, &known)?;
     let Some(rate) = CopyRate::of(&of_samples, &of_held_out) else {
         return Ok(None);
     };
     let picture = picture(dataset, samples, &of_samples, &training)?;
     images::write_png(&directory.nearest(), &picture)?;
-    Ok(Some(report(trainer, rate, of_samples.len())))
+    Ok(Some(report(trainer, rate)))
 }
 
-fn report(trainer: &Trainer, rate: CopyRate, num: usize) -> Copies {
-    let images_seen = trainer.state.progress.images_seen;
-    let is_suspicious = rate.is_suspicious(num);
+/// What few held-out images cannot tell, where there are some.
+pub(super) fn too_few(trainer: &Trainer, held_out: Option<&dyn Dataset>) -> Option<Diagnosis> {
+    let num = held_out.map(Dataset::len).filter(|&num| num < FEWEST)?;
+    let blind = if num < vitals::FEWEST {
+        "neither overfitting nor copies"
+    } else {
+        "no copies"
+    };
+    Some(Diagnosis {
+        images_seen: trainer.state.progress.images_seen,
+        severity: Severity::Note,
+        name: "few held-out images".into(),
+        advice: format!("of {num} images {blind} can be told: hold {FEWEST} out (a larger --holdout)"),
+    })
+}
+
+fn report(trainer: &Trainer, rate: CopyRate) -> Copies {
+    let (images_seen, num) = (trainer.state.progress.images_seen, rate.num_fakes);
+    let is_suspicious = rate.is_suspicious();
     let finding = format!(
         "{:.1} % of {num} samples are as near to a single training image as {:.1} % of held-out images are",
         100.0 * rate.fakes,
@@ -133,48 +152,4 @@ fn picture(
         ..GridOptions::default()
     };
     images::grid(&bytes, tiles, options)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    AsIs,
-    Mirrored,
-}
-
-/// Looks at images in the space of pixels.
-struct Eyes<'a> {
-    shape: ImageShape,
-    device: &'a DeviceRef,
-}
-
-impl Eyes<'_> {
-    fn of_set(&self, dataset: &dyn Dataset, indices: &[usize], side: Side) -> Result<Features> {
-        const AT_ONCE: usize = 64;
-        let mut features = Features::default();
-        let mut pixels = Vec::new();
-        for indices in indices.chunks(AT_ONCE) {
-            pixels.resize(indices.len() * self.shape.bytes(), 0);
-            for (&index, pixels) in indices.iter().zip(pixels.chunks_exact_mut(self.shape.bytes())) {
-                dataset.read(index, pixels)?;
-            }
-            features.append(self.of_bytes(&pixels, side)?)?;
-        }
-        Ok(features)
-    }
-
-    fn of_bytes(&self, pixels: &[u8], side: Side) -> Result<Features> {
-        let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 127.5 - 1.0).collect();
-        let ImageShape {
-            height_px,
-            width_px,
-            channels,
-        } = self.shape;
-        let num = pixels.len() / self.shape.bytes();
-        let images = Tensor::from_slice(&values, [num, height_px, width_px, channels], self.device)?;
-        let images = match side {
-            Side::AsIs => images,
-            Side::Mirrored => images.flip(2)?,
-        };
-        Ok(Pixels.extract(&images)?.features)
-    }
 }

@@ -12,7 +12,7 @@ use crate::{
     features::{Classifier, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, SpaceChoice},
     metrics::{Better, Judge, JudgeOptions, Resampling, ScoreKind},
     models::Generator,
-    run::RunDirectory,
+    run::{LogContents, RunDirectory},
     shipped::{draw_class, generate},
     train::{RunConfig, Trainer, config::EvaluationConfig, contest::Product},
 };
@@ -40,6 +40,7 @@ pub(super) struct Evaluator {
     last: (u64, f64),
     cost_seconds: f64,
     is_flat_told: bool,
+    has_failed: bool,
 }
 
 /// What an evaluation said.
@@ -50,17 +51,17 @@ pub(super) struct Verdict {
 
 impl Evaluator {
     /// One that knows what a log says of earlier scores. `None` where nothing is to be judged, or nothing can be.
-    pub(super) fn new(trainer: &Trainer, earlier: &[(f64, Event)]) -> Option<Self> {
+    pub(super) fn new(trainer: &Trainer, earlier: &LogContents) -> Option<Self> {
         let config = trainer.config.evaluation.clone();
         if config.num < 2 || trainer.config.model.translates() {
             return None;
         }
         let name = name(&config);
-        let score = |(_, event): &(f64, Event)| match event {
+        let score = |event: &Event| match event {
             Event::Metric(metric) if metric.name == name => Some((metric.images_seen, metric.value)),
             _ => None,
         };
-        let scores: Vec<(u64, f64)> = earlier.iter().filter_map(score).collect();
+        let scores: Vec<(u64, f64)> = earlier.as_it_stands().into_iter().filter_map(score).collect();
         let images_seen = scores.last().map_or(0, |(images_seen, _)| *images_seen);
         Some(Self {
             config,
@@ -70,7 +71,13 @@ impl Evaluator {
             last: (images_seen, trainer.seconds()),
             cost_seconds: 0.0,
             is_flat_told: false,
+            has_failed: false,
         })
+    }
+
+    /// Judges no more; what it said stands.
+    pub(super) fn give_up(&mut self) {
+        self.has_failed = true;
     }
 
     /// Whether it is time: at the interval that was asked for; else at the first of [`IN_A_PLAN`] moments of the plan that
@@ -78,22 +85,22 @@ impl Evaluator {
     pub(super) fn is_due(&self, trainer: &Trainer) -> bool {
         let images = trainer.state.progress.images_seen.saturating_sub(self.last.0);
         if let Some(kimg) = self.config.every_kimg {
-            return images as f64 >= kimg * 1000.0;
+            return !self.has_failed && images as f64 >= kimg * 1000.0;
         }
         let seconds = trainer.seconds();
         let is_affordable = seconds - self.last.1 >= self.cost_seconds / SHARE;
-        seconds >= FIRST_SECONDS && images >= trainer.total_images() / IN_A_PLAN && is_affordable
+        !self.has_failed && seconds >= FIRST_SECONDS && images >= trainer.total_images() / IN_A_PLAN && is_affordable
     }
 
     /// Whether it has judged in this process.
     pub(super) fn has_judged(&self) -> bool {
-        self.judge.is_some()
+        self.judge.is_some() && !self.has_failed
     }
 
     /// Whether the run's end should be judged: where it was judged on the way, and has moved since.
     pub(super) fn is_due_at_end(&self, trainer: &Trainer) -> bool {
         let images_seen = trainer.state.progress.images_seen;
-        !self.scores.is_empty() && self.scores.last().is_some_and(|(last, _)| *last < images_seen)
+        !self.has_failed && self.scores.last().is_some_and(|(last, _)| *last < images_seen)
     }
 
     /// Forgets what lies beyond a checkpoint that the run went back to.

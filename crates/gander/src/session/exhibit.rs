@@ -1,20 +1,26 @@
-//! The pictures of progress: what a run makes of the same latents or the same images all along.
+//! What a run shows: pictures of the same latents or the same images all along, and how near translations are to the truth.
 
 use gander_data::{Dataset, ImageShape, label_counts};
-use gander_tensor::{DType, RandomKey, Tensor, no_grad};
+use gander_tensor::{RandomKey, Tensor, no_grad};
 use image::DynamicImage;
 
 use super::planning::Data;
 use crate::{
     error::{Error, Result},
+    events::Metric,
     images::{self, GridOptions, Tiles},
+    metrics::Score,
     models::translator::{Statistics, Translator},
     shipped::{draw_class, generate, to_bytes},
     train::{Trainer, contest::Product},
+    translation,
 };
 
 /// Images that are made at once.
 const BATCH: usize = 16;
+
+/// Pairs that a run's translations are scored on at its end.
+const SCORED_PAIRS: usize = 200;
 
 /// What the pictures of a run show.
 pub(super) trait Exhibit {
@@ -30,6 +36,26 @@ pub(super) fn of(trainer: &Trainer, data: &Data) -> Result<Box<dyn Exhibit>> {
         Product::Generator(_) => Box::new(FixedLatents::new(trainer)?),
         Product::Translators { to_a, .. } => Box::new(FixedExamples::new(trainer, data, to_a.is_some())?),
     })
+}
+
+/// How far translations of held-out images are from the truth, where it is known.
+pub(super) fn score_translation(trainer: &Trainer, data: &Data) -> Result<Vec<Metric>> {
+    let Product::Translators { to_b, .. } = trainer.state.contest.product() else {
+        return Ok(Vec::new());
+    };
+    let Some([inputs, truths]) = data.held_out_pairs() else {
+        return Ok(Vec::new());
+    };
+    let scores = translation::score(to_b, [inputs.as_ref(), truths.as_ref()], SCORED_PAIRS, trainer.device())?;
+    let images_seen = trainer.state.progress.images_seen;
+    let metric = |score: Score| Metric {
+        images_seen,
+        name: score.name,
+        value: score.value,
+        low: None,
+        high: None,
+    };
+    Ok(scores.into_iter().map(metric).collect())
 }
 
 fn grid(bytes: &[u8], shape: ImageShape, columns: usize) -> Result<DynamicImage> {
@@ -168,7 +194,7 @@ impl FixedExamples {
     fn translated(&self, translator: &dyn Translator, pixels: &[u8], trainer: &Trainer) -> Result<Vec<u8>> {
         let mut made = Vec::with_capacity(pixels.len());
         for chunk in pixels.chunks(BATCH * self.shape.bytes()) {
-            let images = to_images(chunk, self.shape, trainer)?;
+            let images = images::to_tensor(chunk, self.shape, trainer.device())?;
             let images = no_grad(|| translator.translate(&images, &Statistics::own()))?;
             made.extend(to_bytes(&images.to_vec()?));
         }
@@ -186,17 +212,6 @@ impl FixedExamples {
         };
         (0..count).flat_map(tile).collect()
     }
-}
-
-fn to_images(pixels: &[u8], shape: ImageShape, trainer: &Trainer) -> Result<Tensor> {
-    let sides = [
-        pixels.len() / shape.bytes(),
-        shape.height_px,
-        shape.width_px,
-        shape.channels,
-    ];
-    let bytes = Tensor::from_bytes(pixels, DType::U8, sides, trainer.device())?;
-    Ok(bytes.cast(DType::F32)?.mul_scalar(2.0 / 255.0)?.add_scalar(-1.0)?)
 }
 
 impl Exhibit for FixedExamples {

@@ -16,7 +16,7 @@ use super::{Length, TrainRequest, rationale, two_sets};
 use crate::{
     error::{Error, Result},
     models::ImageSpec,
-    run::RunDirectory,
+    run::{RunDirectory, RunLock},
     train::{
         Budget, RunConfig, TrainState, checkpoint,
         config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
@@ -45,8 +45,12 @@ pub struct Planned {
 pub(super) enum Target {
     /// A new directory below this one.
     New { base: PathBuf, init: Option<PathBuf> },
-    /// A run that goes on from a checkpoint.
-    Existing { directory: PathBuf, state: Box<TrainState> },
+    /// A run that goes on from a checkpoint, in a directory that is this process's own from before the checkpoint was read.
+    Existing {
+        directory: RunDirectory,
+        lock: RunLock,
+        state: Box<TrainState>,
+    },
 }
 
 /// The images of a run.
@@ -100,14 +104,15 @@ const MINUTES_FOR_TRAINING: f64 = 0.985;
 pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let started = Instant::now();
     let material = request.family.as_deref().map_or(Material::Images, defaults::material);
-    if request.labels == Some(true) && material != Material::Images {
-        let reason = "families that translate know no classes: leave --labels out".into();
+    let knows_classes = request.family.as_deref().is_none_or(defaults::knows_classes);
+    if request.labels == Some(true) && !knows_classes {
+        let reason = "this family knows no classes: leave --labels out".into();
         return Err(Error::InvalidConfig { reason });
     }
     let minutes = request.minutes();
     let open_options = gander_data::OpenOptions::default();
     let mut data_config = DataConfig {
-        sources: request.sources.clone(),
+        sources: request.sources.iter().map(|source| from_anywhere(source)).collect(),
         flip: material != Material::Images,
         swap: false,
         pottery_images: defaults::POTTERY_IMAGES,
@@ -115,7 +120,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
             size: request.size,
             labels: match request.labels {
                 Some(true) => Labels::Require,
-                None if request.family.as_deref().is_none_or(defaults::knows_classes) => Labels::WherePresent,
+                None if knows_classes => Labels::WherePresent,
                 None | Some(false) => Labels::Ignore,
             },
             holdout: request.holdout,
@@ -173,13 +178,18 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         },
         device: device_config,
     };
-    let config = overrides::apply(config, &request.set)?;
+    let mut config = overrides::apply(config, &request.set)?;
     config.validate()?;
     let pace = pace.map(|pace| pace.of(&config.model)).transpose()?;
+    let seconds = minutes.map(seconds_for_training);
+    if let Some((pace, seconds)) = pace.zip(seconds) {
+        // What a run goes on with that is killed before its first steps are timed.
+        config
+            .training
+            .set_length((pace.images_per_second * seconds).ceil() / 1000.0);
+    }
+    let budget = seconds.map_or(Budget::Images, |seconds| Budget::Time { seconds });
     let rationale = rationale::of(request, &config, data.train.len(), pace);
-    let budget = minutes.map_or(Budget::Images, |minutes| Budget::Time {
-        seconds: minutes * 60.0 * MINUTES_FOR_TRAINING,
-    });
     Ok(Planned {
         target: Target::New {
             base: request.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
@@ -193,6 +203,15 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         rationale,
         started,
     })
+}
+
+/// The same file or folder from whatever folder the run is resumed in.
+fn from_anywhere(source: &Path) -> PathBuf {
+    std::path::absolute(source).unwrap_or_else(|_| source.to_owned())
+}
+
+fn seconds_for_training(minutes: f64) -> f64 {
+    minutes * 60.0 * MINUTES_FOR_TRAINING
 }
 
 /// What of the training the request says itself.
@@ -263,6 +282,21 @@ pub(super) fn auto_side_px(translates: bool, minutes: f64) -> usize {
     }
 }
 
+/// Whether a run could be asked to make images of this size.
+///
+/// # Errors
+/// [`Error::UnsupportedSize`] if the family that a run takes by itself cannot.
+pub fn check_size(size: Size) -> Result<()> {
+    let images = ImageSpec {
+        height_px: size.height_px,
+        width_px: size.width_px,
+        channels: 3,
+        num_classes: 0,
+    };
+    let choice = defaults::choose(None, None, images)?;
+    check_requested(size, choice.model.family())
+}
+
 /// A size that somebody asks for is one that networks halve well; the data's own may be any that the family can make,
 /// and what its network needs beyond it is cropped.
 fn check_requested(size: Size, family: &'static str) -> Result<()> {
@@ -282,12 +316,15 @@ fn check_requested(size: Size, family: &'static str) -> Result<()> {
 /// Reads the newest whole checkpoint of a run, and opens its data again.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`], [`Error::NoReadableCheckpoint`], and [`Error::DataChanged`] if the images are not what
-/// they were.
+/// [`Error::RunInUse`], [`Error::NoCheckpoint`], [`Error::NoReadableCheckpoint`], [`Error::DataChanged`] if the images are not
+/// what they were, and [`Error::AlreadyLonger`] for a length that lies behind it.
 pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usize>) -> Result<Planned> {
     let started = Instant::now();
-    let (path, header) = newest_checkpoint(directory)?;
+    let directory = RunDirectory::open(directory)?;
+    let lock = directory.lock()?;
+    let (path, header) = newest_checkpoint(&directory)?;
     let mut config = header.config;
+    config.validate()?;
     config.device.threads = threads.unwrap_or(config.device.threads);
     let device = device(&config.device)?;
     let (data, skipped) = open(&config.data, defaults::material(config.model.family()))?;
@@ -304,15 +341,21 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
     let budget = match length {
         None => Budget::Images,
         Some(Length::Kimg(kimg)) => {
+            let images_seen = state.progress.images_seen;
+            // A run ends with the batch that fulfils its plan: asked for the same once more, it has nothing to do.
+            if kimg * 1000.0 + config.training.batch as f64 <= images_seen as f64 {
+                return Err(Error::AlreadyLonger { images_seen, kimg });
+            }
             state.progress.extend(&config.training, kimg);
             Budget::Images
         }
         Some(Length::Minutes(minutes)) => Budget::Time {
-            seconds: state.progress.seconds + minutes * 60.0 * MINUTES_FOR_TRAINING,
+            seconds: state.progress.seconds + seconds_for_training(minutes),
         },
     };
     let target = Target::Existing {
-        directory: directory.to_owned(),
+        directory,
+        lock,
         state: Box::new(state),
     };
     Ok(Planned {
@@ -368,26 +411,25 @@ pub fn held_out(config: &RunConfig, material: Material) -> Result<HeldOut> {
     })
 }
 
-/// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest.
-fn newest_checkpoint(directory: &Path) -> Result<(PathBuf, checkpoint::CheckpointHeader)> {
-    let mut paths = RunDirectory::open(directory)?.checkpoints()?;
+/// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest, but not where another program
+/// wrote it, whose work would be lost.
+fn newest_checkpoint(directory: &RunDirectory) -> Result<(PathBuf, checkpoint::CheckpointHeader)> {
+    let mut paths = directory.checkpoints()?;
     let mut newest_problem = None;
     while let Some(entry) = paths.pop() {
         match checkpoint::load_header(&entry.path) {
             Ok(header) => return Ok((entry.path, header)),
+            Err(error @ Error::Version { .. }) => return Err(error),
             Err(error) => newest_problem = newest_problem.or(Some(error)),
         }
     }
+    let path = directory.path().to_owned();
     Err(match newest_problem {
-        // A version of another program says more than "unreadable".
-        Some(error @ Error::Version { .. }) => error,
         Some(error) => Error::NoReadableCheckpoint {
-            path: directory.to_owned(),
+            path,
             newest: crate::error::chain(&error),
         },
-        None => Error::NoCheckpoint {
-            path: directory.to_owned(),
-        },
+        None => Error::NoCheckpoint { path },
     })
 }
 
@@ -460,6 +502,24 @@ fn pottery(config: &DataConfig) -> Result<Data> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_becomes_a_length_before_the_first_step() {
+        let request = TrainRequest {
+            family: Some("r3gan".into()),
+            size: Some(Size {
+                width_px: 32,
+                height_px: 32,
+            }),
+            length: Some(Length::Minutes(0.1)),
+            set: vec![("data.pottery_images".into(), "20".into())],
+            ..TrainRequest::default()
+        };
+        let training = plan(&request).unwrap().config.training;
+        assert!((0.001..100.0).contains(&training.total_kimg), "{}", training.total_kimg);
+        // A fifth of the run, as the family has it.
+        assert!((training.burn_in_kimg / training.total_kimg - 0.2).abs() < 1e-9);
+    }
 
     #[test]
     fn classes_are_learned_where_there_is_enough_of_each_and_the_family_can() {

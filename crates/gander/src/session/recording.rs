@@ -7,22 +7,22 @@ use std::{
     time::Instant,
 };
 
-use gander_data::{Dataset, label_counts};
+use gander_data::label_counts;
 
 use super::{
-    copies,
+    copies::{self, Copies},
     evaluation::{Evaluator, flatness},
     exhibit::{self, Exhibit},
     planning::Data,
     watching::Watcher,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     events::{Diagnosis, Event, Listeners, Severity, Tick, is_disk_full},
     images,
-    run::{LogContents, RunDirectory},
+    run::{self, LogContents, RunDirectory},
     shipped::{self, GeneratorHeader},
-    train::{Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
+    train::{TrainState, Trainer, checkpoint, state::PlanCorrection, steps::Scalars, trainer::Observer},
 };
 
 /// Most seconds of work that a kill can cost, and how long a young run trains before its second checkpoint. In between
@@ -100,7 +100,7 @@ impl<'a> Recorder<'a> {
             listeners,
             exhibit: exhibit::of(trainer, data)?,
             watcher: Watcher::new(trainer, data.holdout.as_deref(), earlier)?,
-            evaluator: Evaluator::new(trainer, &earlier.events),
+            evaluator: Evaluator::new(trainer, earlier),
             is_satisfied: false,
             header,
             fingerprint: trainer.data_fingerprint(),
@@ -135,7 +135,7 @@ impl<'a> Recorder<'a> {
         let path = self.directory.checkpoint(images_seen);
         checkpoint::save(&path, &trainer.state, &trainer.config, &self.fingerprint)?;
         self.write_plan(trainer)?;
-        self.write_generator(trainer, &self.directory.generator())?;
+        self.write_generator(&trainer.state, &self.directory.generator())?;
         self.directory
             .thin_checkpoints(self.best().map(|(images_seen, _)| images_seen))?;
         self.last_checkpoint = (Instant::now(), images_seen);
@@ -168,8 +168,7 @@ impl<'a> Recorder<'a> {
         self.evaluator.as_ref().map(Evaluator::name)
     }
 
-    /// Judges the generator, and keeps it if it is the best so far. An evaluation that fails is the last one: it is no
-    /// reason to lose a training.
+    /// Judges the generator, and keeps it if it is the best so far. An evaluation that fails is the last one.
     pub(super) fn evaluate(&mut self, trainer: &Trainer) -> Result<()> {
         let Some(evaluator) = &mut self.evaluator else {
             return Ok(());
@@ -177,18 +176,9 @@ impl<'a> Recorder<'a> {
         let verdict = match evaluator.evaluate(trainer, &self.directory) {
             Ok(Some(verdict)) => verdict,
             Ok(None) => return Ok(()),
-            Err(error) if is_disk_full(&error) => return Err(error),
             Err(error) => {
-                self.evaluator = None;
-                return self.tell(&Event::Diagnosis(Diagnosis {
-                    images_seen: trainer.state.progress.images_seen,
-                    severity: Severity::Warning,
-                    name: "evaluation stopped".into(),
-                    advice: format!(
-                        "training goes on without it; the reason: {}",
-                        crate::error::chain(&error)
-                    ),
-                }));
+                evaluator.give_up();
+                return self.tell_failure(trainer, error);
             }
         };
         let flat = evaluator.news_of_flatness(trainer);
@@ -198,14 +188,31 @@ impl<'a> Recorder<'a> {
             self.tell(&Event::Diagnosis(flat))?;
         }
         if verdict.is_best {
-            self.write_generator(trainer, &self.directory.best_generator())?;
+            self.write_generator(&trainer.state, &self.directory.best_generator())?;
             self.write_checkpoint(trainer)?;
         }
         Ok(())
     }
 
-    /// Judges the end of a run that was judged on its way, and looks for copies of training images.
-    pub(super) fn evaluate_end(&mut self, trainer: &Trainer, held_out: Option<&dyn Dataset>) -> Result<()> {
+    /// Says that something could not be judged. That is no reason to lose a training, unless the disk is full.
+    fn tell_failure(&mut self, trainer: &Trainer, error: Error) -> Result<()> {
+        if is_disk_full(&error) {
+            return Err(error);
+        }
+        self.tell(&Event::Diagnosis(Diagnosis {
+            images_seen: trainer.state.progress.images_seen,
+            severity: Severity::Warning,
+            name: "evaluation stopped".into(),
+            advice: format!(
+                "training goes on without it; the reason: {}",
+                crate::error::chain(&error)
+            ),
+        }))
+    }
+
+    /// Judges the end of a run: by its score where it was judged on its way, by copies of training images, by translations whose
+    /// truth is known.
+    pub(super) fn evaluate_end(&mut self, trainer: &Trainer, data: &Data) -> Result<()> {
         if self
             .evaluator
             .as_ref()
@@ -213,15 +220,28 @@ impl<'a> Recorder<'a> {
         {
             self.evaluate(trainer)?;
         }
+        let findings = self
+            .look_for_copies(trainer, data)
+            .and_then(|copies| Ok((copies, exhibit::score_translation(trainer, data)?)));
+        let (copies, scores) = match findings {
+            Ok(findings) => findings,
+            Err(error) => return self.tell_failure(trainer, error),
+        };
+        if let Some(copies) = copies {
+            self.tell(&Event::Metric(copies.metric))?;
+            self.tell(&Event::Diagnosis(copies.diagnosis))?;
+        }
+        scores
+            .into_iter()
+            .try_for_each(|score| self.tell(&Event::Metric(score)))
+    }
+
+    fn look_for_copies(&self, trainer: &Trainer, data: &Data) -> Result<Option<Copies>> {
         let Some(evaluator) = self.evaluator.as_ref().filter(|evaluator| evaluator.has_judged()) else {
-            return Ok(());
+            return Ok(None);
         };
         let samples = evaluator.images(trainer, copies::NUM)?;
-        if let Some(found) = copies::look(trainer, held_out, &samples, &self.directory)? {
-            self.tell(&Event::Metric(found.metric))?;
-            self.tell(&Event::Diagnosis(found.diagnosis))?;
-        }
-        Ok(())
+        copies::look(trainer, data.holdout.as_deref(), &samples, &self.directory)
     }
 
     /// Why a satisfied run ended.
@@ -238,21 +258,43 @@ impl<'a> Recorder<'a> {
         let images_seen = trainer.state.progress.images_seen;
         self.directory.rewind(images_seen)?;
         self.watcher.rewind(images_seen);
+        let best = self.best();
         if let Some(evaluator) = &mut self.evaluator {
             evaluator.rewind(images_seen);
+        }
+        if self.best() != best {
+            self.restore_best(trainer)?;
         }
         self.sums.clear();
         self.last_tick = (trainer.seconds(), images_seen);
         Ok(())
     }
 
+    /// Writes the best generator anew from its checkpoint. Where that is no longer there, scores begin anew.
+    fn restore_best(&mut self, trainer: &Trainer) -> Result<()> {
+        let path = self.directory.best_generator();
+        let checkpoint = self
+            .best()
+            .map(|(images_seen, _)| self.directory.checkpoint(images_seen))
+            .and_then(|checkpoint| checkpoint::load(&checkpoint, trainer.device()).ok());
+        let Some((header, tensors)) = checkpoint else {
+            if let Some(evaluator) = &mut self.evaluator {
+                evaluator.rewind(0);
+            }
+            return run::remove(&path);
+        };
+        let mut state = TrainState::new(&trainer.config, trainer.device())?;
+        state.restore(&tensors, header.numbers)?;
+        self.write_generator(&state, &path)
+    }
+
     /// The averaged generator.
-    pub(super) fn write_generator(&self, trainer: &Trainer, path: &Path) -> Result<()> {
+    fn write_generator(&self, state: &TrainState, path: &Path) -> Result<()> {
         let header = GeneratorHeader {
-            images_seen: trainer.state.progress.images_seen,
+            images_seen: state.progress.images_seen,
             ..self.header.clone()
         };
-        shipped::save(path, &trainer.state.contest.product().networks(), &header)
+        shipped::save(path, &state.contest.product().networks(), &header)
     }
 
     pub(super) fn tell(&mut self, event: &Event) -> Result<()> {

@@ -26,6 +26,11 @@ pub(super) fn recover(trainer: &mut Trainer, recorder: &mut Recorder<'_>, error:
     let tries = recoveries.len();
     let checkpoints = recorder.directory.checkpoints()?;
     let start = recovery::start(&checkpoints, &recoveries, failed_at).filter(|_| tries < MOST_TRIES);
+    let begin_again = if trainer.config.model.translates() {
+        "Begin again at a lower rate (--set training.learning_rate=1e-4)"
+    } else {
+        "Begin again with another kind of networks (--family r3gan) or a penalty (--gamma 1)"
+    };
     let Some(start) = start else {
         recorder.tell(&Event::Diagnosis(Diagnosis {
             images_seen: failed_at,
@@ -33,7 +38,7 @@ pub(super) fn recover(trainer: &mut Trainer, recorder: &mut Recorder<'_>, error:
             name: NAME.into(),
             advice: format!(
                 "{error}, and {tries} returns to a checkpoint did not help: the run ends, its last good checkpoint is \
-                 whole. Begin again with another kind of networks (--family r3gan) or a penalty (--gamma 1)"
+                 whole. {begin_again}"
             ),
         }))?;
         return Err(error);
@@ -65,7 +70,7 @@ pub(super) fn recover(trainer: &mut Trainer, recorder: &mut Recorder<'_>, error:
         name: NAME.into(),
         advice: format!(
             "{error}; back to the checkpoint of {:.1} kimg with the learning rate times {RATE_FACTOR} and penalties times \
-             {PENALTY_FACTOR}, try {} of {MOST_TRIES}. If it comes to the last, begin again at this rate or with --gamma 1",
+             {PENALTY_FACTOR}, try {} of {MOST_TRIES}. If it comes to the last, begin again at this rate",
             images_seen as f64 / 1000.0,
             tries + 1
         ),

@@ -2,27 +2,21 @@
 
 use std::{path::Path, sync::atomic::AtomicBool};
 
-use gander_data::Dataset;
 use gander_nn::Parameters;
 
 use super::{
-    BestGenerator, RunSummary,
+    BestGenerator, RunSummary, copies,
     planning::{Data, Planned, Target},
     recording::Recorder,
     recovering::recover,
 };
 use crate::{
     error::Result,
-    events::{self, Diagnosis, Event, Listeners, Machine, Metric, Reason, RunFinished, RunStarted, Severity},
-    metrics::Score,
+    events::{self, Diagnosis, Event, Listeners, Machine, Reason, RunFinished, RunStarted, Severity},
     report,
     run::{Log, RunDirectory, TensorBoard},
-    train::{Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint, contest::Product},
-    translation,
+    train::{Budget, Outcome, RunConfig, TrainState, Trainer, checkpoint},
 };
-
-/// Pairs that a run's translations are scored on at its end.
-const SCORED_PAIRS: usize = 200;
 
 /// Trains as planned and leaves a complete run directory.
 ///
@@ -40,18 +34,16 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         started,
         ..
     } = planned;
-    let (directory, state, note) = match target {
-        Target::Existing { directory, state } => {
-            let directory = RunDirectory::open(&directory)?;
-            (directory, *state, None)
-        }
+    let (directory, _lock, state, note) = match target {
+        Target::Existing { directory, lock, state } => (directory, lock, *state, None),
         Target::New { base, init } => {
             let state = TrainState::new(&config, &device)?;
             let note = init.map(|path| start_from(&path, &state, &device)).transpose()?;
-            (RunDirectory::create(&base, &data.name)?, state, note)
+            let directory = RunDirectory::create(&base, &data.name)?;
+            let lock = directory.lock()?;
+            (directory, lock, state, note)
         }
     };
-    let _lock = directory.lock()?;
     let is_new = state.progress.steps == 0;
     let log = if is_new {
         directory.write_config(&config, &rationale)?;
@@ -81,6 +73,9 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         recorder.tell(&note)?;
     }
     if is_new {
+        if let Some(note) = copies::too_few(&trainer, data.holdout.as_deref()) {
+            recorder.tell(&Event::Diagnosis(note))?;
+        }
         recorder.write_reals(&trainer)?;
         recorder.write_samples(&trainer)?;
         recorder.write_checkpoint(&trainer)?;
@@ -95,21 +90,11 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
             outcome => break outcome,
         }
     };
-    if outcome.is_ok() {
-        for score in score_translation(&trainer, &data)? {
-            recorder.tell(&Event::Metric(score))?;
-        }
-    }
-    finish(&trainer, &mut recorder, data.holdout.as_deref(), outcome)
+    finish(&trainer, &mut recorder, &data, outcome)
 }
 
-/// The last tick, picture, checkpoint and report; after an error the report alone.
-fn finish(
-    trainer: &Trainer,
-    recorder: &mut Recorder<'_>,
-    held_out: Option<&dyn Dataset>,
-    outcome: Result<Outcome>,
-) -> Result<RunSummary> {
+/// The last tick, picture, checkpoint, scores and report; after an error the report alone.
+fn finish(trainer: &Trainer, recorder: &mut Recorder<'_>, data: &Data, outcome: Result<Outcome>) -> Result<RunSummary> {
     let progress = &trainer.state.progress;
     let reason = match &outcome {
         Ok(Outcome::Finished) => Reason::Completed,
@@ -120,8 +105,9 @@ fn finish(
     if outcome.is_ok() {
         recorder.tick(trainer)?;
         recorder.write_samples(trainer)?;
-        recorder.evaluate_end(trainer, held_out)?;
+        // Before anything that takes time or can fail.
         recorder.write_checkpoint(trainer)?;
+        recorder.evaluate_end(trainer, data)?;
     }
     let finished = RunFinished {
         images_seen: progress.images_seen,
@@ -153,26 +139,6 @@ fn finish(
             }),
         directory,
     })
-}
-
-/// How far translations of held-out images are from the truth, where it is known.
-fn score_translation(trainer: &Trainer, data: &Data) -> Result<Vec<Metric>> {
-    let Product::Translators { to_b, .. } = trainer.state.contest.product() else {
-        return Ok(Vec::new());
-    };
-    let Some([inputs, truths]) = data.held_out_pairs() else {
-        return Ok(Vec::new());
-    };
-    let scores = translation::score(to_b, [inputs.as_ref(), truths.as_ref()], SCORED_PAIRS, trainer.device())?;
-    let images_seen = trainer.state.progress.images_seen;
-    let metric = |score: Score| Metric {
-        images_seen,
-        name: score.name,
-        value: score.value,
-        low: None,
-        high: None,
-    };
-    Ok(scores.into_iter().map(metric).collect())
 }
 
 fn started_event(trainer: &Trainer, data: &Data, budget: Budget) -> RunStarted {

@@ -5,7 +5,7 @@ use gander_data::Dataset;
 use std::collections::BTreeMap;
 
 use crate::{
-    diagnosis::{Vitals, Watch},
+    diagnosis::{Subject, Vitals, Watch},
     error::Result,
     events::{Diagnosis, Event, Tick},
     run::LogContents,
@@ -21,8 +21,12 @@ pub(super) struct Watcher {
 impl Watcher {
     /// One that remembers what a log says, so that a resumed run is told nothing twice.
     pub(super) fn new(trainer: &Trainer, held_out: Option<&dyn Dataset>, earlier: &LogContents) -> Result<Self> {
-        let mut watch = Watch::new(trainer.config.training.loss);
-        for (_, event) in &earlier.events {
+        let config = &trainer.config;
+        let mut watch = Watch::new(Subject {
+            loss_of_guessing: trainer.state.contest.loss_of_guessing(&config.training),
+            translates: config.model.translates(),
+        });
+        for event in earlier.as_it_stands() {
             if let Event::Tick(tick) = event {
                 watch.observe(Vitals::from(tick));
             }

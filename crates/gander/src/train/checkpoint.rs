@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use gander_formats::safetensors::{self, Entry, SafeTensors};
+use gander_formats::safetensors::{self, Entry, SafeTensors, TensorView};
 use gander_tensor::{DType, DeviceRef, Tensor};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// The version of checkpoint that this program writes and reads.
 pub const VERSION: u32 = 1;
+
+/// What such a file calls itself.
+const KIND: &str = "checkpoint";
 
 /// What a checkpoint says beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,17 +42,17 @@ pub fn save(path: &Path, state: &TrainState, config: &RunConfig, data_fingerprin
         data_fingerprint: data_fingerprint.to_owned(),
         numbers,
     };
-    write(path, "checkpoint", VERSION, &header, &tensors)
+    write(path, KIND, VERSION, &header, &tensors)
 }
 
 /// Reads what a checkpoint says beside its tensors, and the tensors.
 pub fn load(path: &Path, device: &DeviceRef) -> Result<(CheckpointHeader, BTreeMap<String, Tensor>)> {
-    read(path, "checkpoint", VERSION, device)
+    read(path, KIND, VERSION, device)
 }
 
 /// Reads what a checkpoint says beside its tensors.
 pub fn load_header(path: &Path) -> Result<CheckpointHeader> {
-    header(&safetensors::read(path)?, path, "checkpoint", VERSION)
+    header(&safetensors::read(path)?, path, KIND, VERSION)
 }
 
 /// Networks that were trained.
@@ -73,20 +76,28 @@ pub fn load_trained(path: &Path, device: &DeviceRef) -> Result<Trained> {
     } else {
         path
     };
-    if let Ok((header, tensors)) = load(path, device) {
+    let file = safetensors::read(path)?;
+    if file
+        .metadata()
+        .get("gander.kind")
+        .is_none_or(|kind| kind != shipped::KIND)
+    {
+        let header: CheckpointHeader = header(&file, path, KIND, VERSION)?;
+        header.config.validate()?;
         return Ok(Trained {
             model: header.config.model.clone(),
-            tensors,
+            tensors: tensors(&file, device)?,
             learned_from: Some((header.config, header.data_fingerprint)),
         });
     }
-    let (header, tensors): (GeneratorHeader, _) = read(path, "generator", shipped::VERSION, device)?;
+    let header: GeneratorHeader = header(&file, path, shipped::KIND, shipped::VERSION)?;
+    header.model.validate()?;
     let of_both = |(name, tensor): (String, Tensor)| {
         ["generator", "ema_generator"].map(|part| (format!("{part}.{name}"), tensor.clone()))
     };
     Ok(Trained {
         model: header.model,
-        tensors: tensors.into_iter().flat_map(of_both).collect(),
+        tensors: tensors(&file, device)?.into_iter().flat_map(of_both).collect(),
         learned_from: None,
     })
 }
@@ -135,18 +146,16 @@ pub(crate) fn read<H: DeserializeOwned>(
     device: &DeviceRef,
 ) -> Result<(H, BTreeMap<String, Tensor>)> {
     let file = safetensors::read(path)?;
-    let header = header(&file, path, kind, version)?;
-    let tensors = file
-        .iter()
-        .map(|view| {
-            let values = view.to_f32()?;
-            Ok((
-                view.name.to_owned(),
-                Tensor::from_slice(&values, view.shape.to_vec(), device)?,
-            ))
-        })
-        .collect::<Result<_>>()?;
-    Ok((header, tensors))
+    Ok((header(&file, path, kind, version)?, tensors(&file, device)?))
+}
+
+fn tensors(file: &SafeTensors, device: &DeviceRef) -> Result<BTreeMap<String, Tensor>> {
+    let tensor = |view: TensorView<'_>| {
+        let values = view.to_f32()?;
+        let tensor = Tensor::from_slice(&values, view.shape.to_vec(), device)?;
+        Ok((view.name.to_owned(), tensor))
+    };
+    file.iter().map(tensor).collect()
 }
 
 fn header<H: DeserializeOwned>(file: &SafeTensors, path: &Path, kind: &'static str, version: u32) -> Result<H> {

@@ -34,6 +34,9 @@ pub trait Contest: Debug + Send {
     /// Those networks of [`Self::tensors`] that judge images and are of no use after the training.
     fn judges(&self) -> Vec<&Parameters>;
 
+    /// What a discriminator that only guesses scores as `discriminator_loss`; `None` where no number says that it guesses.
+    fn loss_of_guessing(&self, training: &TrainingConfig) -> Option<f64>;
+
     /// One step: the updates of all networks once around.
     ///
     /// It counts [`Progress::images_seen`] itself, and takes its random keys from [`Progress::next_key`].

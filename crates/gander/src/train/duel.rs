@@ -4,7 +4,7 @@ use gander_nn::{Parameters, optim::Adam};
 use gander_tensor::{DeviceRef, RandomKey};
 
 use super::{
-    config::RunConfig,
+    config::{RunConfig, TrainingConfig},
     contest::{Contest, Product, Turn},
     state::Progress,
     steps::{self, Scalars},
@@ -76,6 +76,10 @@ impl Contest for Duel {
 
     fn judges(&self) -> Vec<&Parameters> {
         vec![self.discriminator.parameters()]
+    }
+
+    fn loss_of_guessing(&self, training: &TrainingConfig) -> Option<f64> {
+        training.loss.of_guessing()
     }
 
     fn step(&mut self, turn: Turn<'_>) -> Result<Scalars> {

@@ -126,14 +126,22 @@ impl Progress {
         ((total * 1000.0).round() as u64, burn_in * 1000.0)
     }
 
-    /// Gives the run a new length; the burn-in stays what it was.
+    /// Gives the run a new length.
     pub fn extend(&mut self, training: &TrainingConfig, total_kimg: f64) {
-        let burn_in_kimg = self.plan(training).1 / 1000.0;
-        self.corrections.push(PlanCorrection {
+        let correction = self.extended(training, total_kimg);
+        self.corrections.push(correction);
+    }
+
+    /// The plan for another length. A burn-in that is the whole run, as the fall of a learning rate, goes on being so; a shorter
+    /// one stays what it was, so that what has come to its end does not begin anew.
+    pub(super) fn extended(&self, training: &TrainingConfig, total_kimg: f64) -> PlanCorrection {
+        let (total, burn_in) = self.plan(training);
+        let is_whole_run = burn_in + 1.0 > total as f64;
+        PlanCorrection {
             images_seen: self.images_seen,
             total_kimg,
-            burn_in_kimg,
-        });
+            burn_in_kimg: if is_whole_run { total_kimg } else { burn_in / 1000.0 },
+        }
     }
 
     /// Adam's learning rate now: along its ramp, and down to zero over the last share of the run that decays.

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gander_data::{Batch as PixelBatch, Dataset, Flip, Loader, LoaderOptions, Sampler};
-use gander_tensor::{DType, DeviceRef, Tensor};
+use gander_data::{Dataset, Flip, Loader, LoaderOptions, Sampler};
+use gander_tensor::{DeviceRef, Tensor};
 
 use super::{
     config::RunConfig,
@@ -18,7 +18,7 @@ use super::{
     state::{PlanCorrection, Progress, TrainState},
     steps::{Batch, Scalars},
 };
-use crate::error::Result;
+use crate::{error::Result, images::to_tensor};
 
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -153,6 +153,11 @@ impl Trainer {
         self.clock.1 + self.clock.0.elapsed().as_secs_f64()
     }
 
+    /// Whether an earlier process began this run.
+    fn is_resumed(&self) -> bool {
+        self.clock.1 > 0.0
+    }
+
     /// Images that the plan has in all.
     pub fn total_images(&self) -> u64 {
         self.state.progress.plan(&self.config.training).0
@@ -162,7 +167,7 @@ impl Trainer {
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         let mut batches = Batches::new(self)?;
         let mut speed = Speed::new();
-        while self.state.progress.images_seen < self.total_images() {
+        while self.state.progress.images_seen < self.total_images() || speed.has_yet_to_plan(self) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Stopped);
             }
@@ -253,11 +258,11 @@ impl Batches {
         let labels = labels
             .map(|labels| Tensor::from_u32(labels, [labels.len()], &self.device))
             .transpose()?;
-        let images = to_tensor(&pixels, &self.device)?;
+        let images = to_tensor(&pixels.images, pixels.shape, &self.device)?;
         self.loader.recycle(pixels);
         let partners = self.partners.as_mut().map(|loader| -> Result<Tensor> {
             let pixels = loader.next_batch()?;
-            let images = to_tensor(&pixels, &self.device)?;
+            let images = to_tensor(&pixels.images, pixels.shape, &self.device)?;
             loader.recycle(pixels);
             Ok(images)
         });
@@ -269,24 +274,13 @@ impl Batches {
     }
 }
 
-/// Bytes to values in −1..=1.
-pub(crate) fn to_tensor(pixels: &PixelBatch, device: &DeviceRef) -> Result<Tensor> {
-    let shape = [
-        pixels.len(),
-        pixels.shape.height_px,
-        pixels.shape.width_px,
-        pixels.shape.channels,
-    ];
-    let bytes = Tensor::from_bytes(&pixels.images, DType::U8, shape, device)?;
-    Ok(bytes.cast(DType::F32)?.mul_scalar(2.0 / 255.0)?.add_scalar(-1.0)?)
-}
-
 /// Fits the plan to a time budget from the speed of the steps so far.
 #[derive(Debug)]
 struct Speed {
     begun: Option<(u64, f64)>,
     steps_here: u64,
     checked: Instant,
+    has_planned: bool,
 }
 
 impl Speed {
@@ -300,7 +294,16 @@ impl Speed {
             begun: None,
             steps_here: 0,
             checked: Instant::now(),
+            has_planned: false,
         }
+    }
+
+    /// Whether there is time, and nobody has looked yet at what it is enough for: the plan may be that of an earlier process.
+    fn has_yet_to_plan(&self, trainer: &Trainer) -> bool {
+        let Budget::Time { seconds } = trainer.budget else {
+            return false;
+        };
+        !self.has_planned && trainer.state.progress.seconds < seconds
     }
 
     fn correction(&mut self, trainer: &Trainer) -> Option<PlanCorrection> {
@@ -312,20 +315,24 @@ impl Speed {
         if self.steps_here == STEPS_BEFORE_FIT / 2 {
             self.begun = Some((progress.images_seen, progress.seconds));
         }
-        let first_fit = progress.corrections.is_empty() && self.steps_here >= STEPS_BEFORE_FIT;
-        if !first_fit && (self.steps_here < STEPS_BEFORE_FIT || self.checked.elapsed() < Self::EVERY) {
+        let is_due = !self.has_planned || self.checked.elapsed() >= Self::EVERY;
+        if self.steps_here < STEPS_BEFORE_FIT || !is_due {
             return None;
         }
-        self.checked = Instant::now();
+        (self.checked, self.has_planned) = (Instant::now(), true);
         let (images, seconds) = self.begun?;
         let images_per_second = (progress.images_seen - images) as f64 / (progress.seconds - seconds).max(1e-9);
         let left = (budget - progress.seconds).max(0.0) * images_per_second;
         let planned = trainer.total_images().saturating_sub(progress.images_seen) as f64;
-        if !first_fit && (left - planned).abs() <= Self::TOLERANCE * trainer.total_images() as f64 {
+        let is_first = progress.corrections.is_empty();
+        if !is_first && (left - planned).abs() <= Self::TOLERANCE * trainer.total_images() as f64 {
             return None;
         }
         let total_kimg = (progress.images_seen as f64 + left).round() / 1000.0;
         let training = &trainer.config.training;
+        if trainer.is_resumed() {
+            return Some(progress.extended(training, total_kimg));
+        }
         let share = if training.total_kimg > 0.0 {
             training.burn_in_kimg / training.total_kimg
         } else {

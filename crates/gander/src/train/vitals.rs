@@ -10,11 +10,12 @@ use super::{Trainer, duel::Duel};
 use crate::{
     diagnosis::{
         diversity::{Distances, Diversity},
-        gradients::{dead_channels, gradient_norm, step_share},
+        gradients::{SquaredGradient, dead_channels, step_share},
         overfitting::overfitting,
     },
     error::Result,
     features::{FeatureSpace, Pixels},
+    images::to_tensor,
     metrics::resampling::choose,
 };
 
@@ -31,7 +32,7 @@ const JUDGED: usize = 32;
 const KEPT: usize = 256;
 
 /// Fewer held-out images than this say nothing.
-const FEWEST: usize = 16;
+pub(crate) const FEWEST: usize = 16;
 
 /// Looks at a run from time to time.
 ///
@@ -41,6 +42,8 @@ pub struct Probe {
     training: Kept,
     held_out: Option<Kept>,
     reals: Option<Distances>,
+    /// Of each network at the last look.
+    squares: BTreeMap<String, SquaredGradient>,
     begun: Instant,
     spent_seconds: f64,
 }
@@ -78,17 +81,12 @@ impl Kept {
     fn batch(&self, key: RandomKey, num: usize, device: &DeviceRef) -> Result<(Tensor, Option<Tensor>)> {
         let chosen = choose(key, num, self.len());
         let bytes = self.shape.bytes();
-        let values: Vec<f32> = chosen
+        let pixels: Vec<u8> = chosen
             .iter()
             .flat_map(|&index| &self.pixels[index * bytes..(index + 1) * bytes])
-            .map(|&pixel| f32::from(pixel) / 127.5 - 1.0)
+            .copied()
             .collect();
-        let ImageShape {
-            height_px,
-            width_px,
-            channels,
-        } = self.shape;
-        let images = Tensor::from_slice(&values, [chosen.len(), height_px, width_px, channels], device)?;
+        let images = to_tensor(&pixels, self.shape, device)?;
         let labels: Vec<u32> = chosen
             .iter()
             .filter_map(|&index| self.labels.get(index).copied())
@@ -118,6 +116,7 @@ impl Probe {
             training,
             held_out,
             reals: Distances::within(&Pixels.extract(&images)?.features),
+            squares: BTreeMap::new(),
             begun: Instant::now(),
             spent_seconds: 0.0,
         })
@@ -137,7 +136,11 @@ impl Probe {
         let networks = trainer.state.contest.tensors();
         for (name, optimizer) in trainer.state.contest.optimizers() {
             let network = name.strip_suffix("_optimizer").unwrap_or(name);
-            found.insert(format!("{network}_gradient"), gradient_norm(optimizer)?);
+            let square = SquaredGradient::of(optimizer)?;
+            let before = self.squares.insert(network.to_owned(), square);
+            if let Some(norm) = square.norm_since(before.unwrap_or(SquaredGradient::NONE)) {
+                found.insert(format!("{network}_gradient"), norm);
+            }
             dead = dead.max(dead_channels(optimizer)?);
             if let Some((_, parameters)) = networks.iter().find(|(name, _)| *name == network) {
                 step = step.max(step_share(optimizer, parameters)?);

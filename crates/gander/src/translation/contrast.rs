@@ -17,6 +17,7 @@ use crate::{
     },
     regularizers,
     train::{
+        config::TrainingConfig,
         contest::{Contest, Product, Turn},
         steps::Scalars,
     },
@@ -157,6 +158,13 @@ impl Contest for ContrastState {
 
     fn judges(&self) -> Vec<&Parameters> {
         vec![self.judge.parameters()]
+    }
+
+    fn loss_of_guessing(&self, _: &TrainingConfig) -> Option<f64> {
+        match self.terms.adversarial {
+            Adversarial::LeastSquares => Loss::LeastSquares.of_guessing(),
+            Adversarial::NonSaturating => Loss::NonSaturating.of_guessing().map(|loss| loss / 2.0),
+        }
     }
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {

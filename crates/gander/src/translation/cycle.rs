@@ -17,6 +17,7 @@ use crate::{
         cyclegan::Config, patches::PatchDiscriminator, residual::ResidualTranslator, translator::Translator as _,
     },
     train::{
+        config::TrainingConfig,
         contest::{Contest, Product, Turn},
         steps::{Gradients, Scalars},
     },
@@ -93,6 +94,11 @@ impl Contest for CycleState {
 
     fn judges(&self) -> Vec<&Parameters> {
         vec![self.judge_a.parameters(), self.judge_b.parameters()]
+    }
+
+    /// Of both judges.
+    fn loss_of_guessing(&self, _: &TrainingConfig) -> Option<f64> {
+        Loss::LeastSquares.of_guessing().map(|loss| 2.0 * loss)
     }
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {

@@ -16,6 +16,7 @@ use crate::{
         translator::Translator as _,
     },
     train::{
+        config::TrainingConfig,
         contest::{Contest, Product, Turn},
         steps::Scalars,
     },
@@ -65,6 +66,10 @@ impl Contest for PairState {
 
     fn judges(&self) -> Vec<&Parameters> {
         vec![self.judge.parameters()]
+    }
+
+    fn loss_of_guessing(&self, _: &TrainingConfig) -> Option<f64> {
+        Loss::NonSaturating.of_guessing().map(|loss| loss / 2.0)
     }
 
     fn step(&mut self, mut turn: Turn<'_>) -> Result<Scalars> {

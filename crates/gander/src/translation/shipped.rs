@@ -39,7 +39,7 @@ impl ShippedTranslator {
     /// with the tensor's name, and what reading meets.
     pub fn load(path: &Path, device: &DeviceRef) -> Result<Self> {
         let path = shipped::resolve(path);
-        let (header, tensors): (GeneratorHeader, _) = checkpoint::read(&path, "generator", shipped::VERSION, device)?;
+        let (header, tensors): (GeneratorHeader, _) = checkpoint::read(&path, shipped::KIND, shipped::VERSION, device)?;
         header.model.validate()?;
         let translators = header.model.translators(RandomKey::from_seed(0), device)?;
         load_parameters(translators.to_b.parameters(), "to_b", &tensors)?;
