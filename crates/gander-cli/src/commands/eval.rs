@@ -13,14 +13,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use gander::{
-    features::SpaceChoice,
+    features::{Eyes, SpaceChoice},
     metrics::{Judge, JudgeOptions, ScoreKind},
 };
 use gander_data::Size;
 use gander_tensor::{Cpu, CpuOptions};
 
 use self::{
-    copies::Eyes,
     images::{Fakes, Reals},
     output::Evaluation,
     space::Spaces,

@@ -188,7 +188,9 @@ impl Inception {
         })
     }
 
-    /// Features `[num, 2048]` and logits `[num, 1008]` of images that are as the network wants them (75x75 or more).
+    /// Features `[num, 2048]` and logits `[num, 1008]` of images that are as the network wants them (75x75 or more). The logits
+    /// are without the last layer's bias: those of the Inception score, as the code of Salimans et al. 2016 and torch-fidelity
+    /// (`logits_unbiased`) have them.
     ///
     /// # Shapes
     /// - `images`: `[num, height, width, 3]`, −1..=1
@@ -206,7 +208,7 @@ impl Inception {
             x = block.forward(&x)?;
         }
         let features = mean_of_positions(&x)?;
-        let logits = self.classifier.forward(&features)?;
+        let logits = self.classifier.forward_without_bias(&features)?;
         Ok((features, logits))
     }
 }

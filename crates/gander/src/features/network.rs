@@ -272,6 +272,10 @@ impl Classifier {
     pub(super) fn forward(&self, features: &Tensor) -> Result<Tensor> {
         Ok(linear(features, &self.weight, Some(&self.bias), Activation::Identity)?)
     }
+
+    pub(super) fn forward_without_bias(&self, features: &Tensor) -> Result<Tensor> {
+        Ok(linear(features, &self.weight, None, Activation::Identity)?)
+    }
 }
 
 /// Grey or RGBA images as RGB: grey three times, RGBA on white.

@@ -1,6 +1,6 @@
 //! How sure is a classifier of each image, and how many classes does it see (the Inception score)?
 
-use super::{Features, Interval, Resampling, resampling::interval_of};
+use super::{Features, Interval, Resampling, resampling::resampled};
 use crate::error::Result;
 
 /// An Inception score over splits.
@@ -48,9 +48,8 @@ pub fn inception_score(logits: &Features, splits: usize) -> Result<InceptionScor
 /// The interval of the score of one split under resampling of the images, moved to the mean of the given score.
 pub fn inception_score_interval(logits: &Features, score: &InceptionScore, resampling: Resampling) -> Option<Interval> {
     let images = Images::new(logits);
-    let whole = images.score(0..logits.num());
-    let interval = interval_of(logits.num(), resampling, |drawn| images.score(drawn.iter().copied()))?;
-    Some(interval.shifted(score.mean() - whole))
+    let mut scores = resampled(logits.num(), resampling, |drawn| images.score(drawn.iter().copied()))?;
+    Some(Interval::around(score.mean(), &mut scores))
 }
 
 /// Probabilities of classes, and for each image `Σ p ln p`.
@@ -101,6 +100,8 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
+    use gander_tensor::RandomKey;
+
     use super::*;
 
     /// Sure of each of four classes in turn: the score is their number. Never sure: one.
@@ -119,10 +120,12 @@ mod tests {
         assert!(inception_score(&Features::new(vec![0.3; 12], 4).unwrap(), 4).is_err());
     }
 
+    /// With many classes a resampled set sees fewer of them.
     #[test]
     fn the_interval_holds_the_score() {
-        let logits: Vec<f32> = (0..600u16).map(|i| f32::from(i * 37 % 101) / 25.0).collect();
-        let logits = Features::new(logits, 3).unwrap();
+        let key = RandomKey::from_seed(1);
+        let logits = (0..200 * 300).map(|i| (4.0 * key.split(i).uniform()) as f32).collect();
+        let logits = Features::new(logits, 300).unwrap();
         let score = inception_score(&logits, 1).unwrap();
         let interval = inception_score_interval(&logits, &score, Resampling::default()).unwrap();
         assert!(

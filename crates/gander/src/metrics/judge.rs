@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     features::FeatureSpace,
+    images::to_tensor,
     shipped::to_bytes,
 };
 
@@ -276,13 +277,9 @@ impl Judge {
             let to = (from + self.space.batch()).min(num);
             pixels.resize((to - from) * self.shape.bytes(), 0);
             for (place, pixels) in (from..to).zip(pixels.chunks_exact_mut(self.shape.bytes())) {
-                // A set that is taken whole keeps its order: nothing is left to chance.
-                let index = if num == images.len() {
-                    place
-                } else {
-                    order.draw(place as u64).index
-                };
-                images.read(index, pixels)?;
+                // Of a set that is taken whole, too, in an order of chance: files often come class by class, and some scores
+                // look at the first few.
+                images.read(order.draw(place as u64).index, pixels)?;
             }
             self.look(&pixels, side)?;
             progress(to);
@@ -292,21 +289,14 @@ impl Judge {
 
     /// Features of images in bytes, as many as [`FeatureSpace::batch`] at once.
     fn look(&self, pixels: &[u8], side: &mut Side) -> Result<()> {
-        let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 127.5 - 1.0).collect();
-        let num = values.len() / self.shape.bytes();
+        let images = to_tensor(pixels, self.shape, &self.device)?;
         if let Some(patches) = &mut side.patches {
-            patches.add(&values);
+            patches.add(&images.to_vec()?);
         }
-        side.num += num;
+        side.num += images.side(0);
         if !self.options.scores.iter().any(|kind| kind.needs_features()) {
             return Ok(());
         }
-        let ImageShape {
-            height_px,
-            width_px,
-            channels,
-        } = self.shape;
-        let images = Tensor::from_slice(&values, [num, height_px, width_px, channels], &self.device)?;
         let extracted = no_grad(|| self.space.extract(&images))?;
         side.features.append(extracted.features)?;
         if self.options.scores.iter().any(|kind| kind.needs_classes())
@@ -507,9 +497,11 @@ mod tests {
         let judge = judge(&[ScoreKind::Fid, ScoreKind::Swd]);
         let fakes = pots(2, 30);
         let bytes = judge.shape().bytes();
+        // In the order in which the judge looks at a set.
+        let order = Sampler::new(judge.options.seed, 30);
         let mut pixels = vec![0; 30 * bytes];
-        for (index, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
-            fakes.read(index, pixels).unwrap();
+        for (place, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
+            fakes.read(order.draw(place as u64).index, pixels).unwrap();
         }
         let mut judging = judge.judging().unwrap();
         judging.add_bytes(&pixels[..7 * bytes]).unwrap();
@@ -528,6 +520,41 @@ mod tests {
             .unwrap();
         assert_eq!(judging.num(), 30);
         assert_eq!(judging.finish().unwrap(), judge.score(&fakes, &mut |_| {}).unwrap());
+    }
+
+    /// Files come class by class, and patches are cut from the first few images.
+    #[test]
+    fn a_set_is_not_judged_by_its_first_images() {
+        let shape = ImageShape {
+            height_px: 16,
+            width_px: 16,
+            channels: 1,
+        };
+        let smooth = |at: usize| (at % 16 * 10 + at / 256) as u8;
+        let rough = |at: usize| (at * 73 % 251) as u8;
+        let set = |kinds: [&dyn Fn(usize) -> u8; 2]| {
+            let pixels = (0..32 * 256).map(|at| kinds[at / (16 * 256)](at)).collect();
+            InMemory::new(shape, pixels).unwrap()
+        };
+        let options = JudgeOptions {
+            scores: vec![ScoreKind::Swd],
+            sliced: SlicedOptions {
+                num: 12,
+                ..SlicedOptions::default()
+            },
+            ..JudgeOptions::default()
+        };
+        let distance = |real: &InMemory, fake: &InMemory| {
+            let judge = Judge::new(Arc::new(Pixels), real, options.clone(), &Cpu::shared()).unwrap();
+            judge.score(fake, &mut |_| {}).unwrap()[0].value
+        };
+        let (one, other) = (set([&smooth, &rough]), set([&rough, &smooth]));
+        let apart = distance(&set([&smooth, &smooth]), &set([&rough, &rough]));
+        assert!(
+            distance(&one, &other) < 0.5 * apart,
+            "{} {apart}",
+            distance(&one, &other)
+        );
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl KernelScores {
     }
 
     /// The interval of the score by subsampling: subsets of `m` out of `n` without replacement vary
-    /// `√(n/m − 1)` times as much as the score itself. `None` for fewer than two subsets or a subset of all images.
+    /// `√(n/m − 1)` times as much as the score of all images would, and their mean by a share of that for each of them.
+    /// `None` for fewer than two subsets or a subset of all images.
     ///
     /// # Source
     /// Politis, Romano & Wolf 1999, "Subsampling", section 2.2.
@@ -68,7 +69,7 @@ impl KernelScores {
         if self.subsets.len() < 2 || ratio <= 0.0 {
             return None;
         }
-        let half = 1.96 * self.standard_deviation() / ratio.sqrt();
+        let half = 1.96 * self.standard_deviation() * (1.0 / ratio + 1.0 / self.subsets.len() as f64).sqrt();
         let mean = self.mean();
         Some(Interval {
             low: mean - half,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Features,
-    resampling::{Interval, Resampling, below, quantile},
+    resampling::{Interval, Resampling, below},
 };
 
 /// A mixture of equal round Gaussians in the plane, the classic first test of a GAN.
@@ -145,27 +145,17 @@ impl Tally {
                 Self::new(drawn.map(|index| of_sample[index]), self.of_mode.len())
             })
             .collect();
-        let interval = |value: &dyn Fn(&Self) -> f64| {
-            let mut values: Vec<f64> = tallies.iter().map(value).collect();
-            values.sort_by(f64::total_cmp);
-            let interval = Interval {
-                low: quantile(&values, 0.025),
-                high: quantile(&values, 0.975),
-            };
-            (interval, quantile(&values, 0.5))
-        };
-        let (around_middle, middle) = interval(&|tally| divergence(&tally.of_mode));
-        let moved = if middle.is_finite() {
-            around_middle.shifted(divergence(&self.of_mode) - middle)
-        } else {
-            around_middle
-        };
+        let values = |value: &dyn Fn(&Self) -> f64| tallies.iter().map(value).collect::<Vec<f64>>();
+        let around = Interval::around(
+            divergence(&self.of_mode),
+            &mut values(&|tally| divergence(&tally.of_mode)),
+        );
         Some(ModeIntervals {
-            modes: interval(&|tally| tally.count().modes as f64).0,
-            high_quality: interval(&|tally| tally.count().high_quality).0,
+            modes: Interval::of(&mut values(&|tally| tally.count().modes as f64)),
+            high_quality: Interval::of(&mut values(&|tally| tally.count().high_quality)),
             divergence: Interval {
-                low: moved.low.max(0.0),
-                high: moved.high,
+                low: around.low.max(0.0),
+                high: around.high,
             },
         })
     }

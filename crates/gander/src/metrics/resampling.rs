@@ -30,9 +30,27 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Of resampled scores, which it sorts.
+    pub(super) fn of(scores: &mut [f64]) -> Self {
+        scores.sort_by(f64::total_cmp);
+        Self {
+            low: quantile(scores, 0.025),
+            high: quantile(scores, 0.975),
+        }
+    }
+
+    /// Of resampled scores, moved so that their middle is the score of the images themselves. A resampled set repeats images
+    /// and lacks others, so that what counts variety is always less of it.
+    pub(super) fn around(score: f64, scores: &mut [f64]) -> Self {
+        let interval = Self::of(scores);
+        let by = score - quantile(scores, 0.5);
+        // Infinite scores have no middle.
+        if by.is_finite() { interval.shifted(by) } else { interval }
+    }
+
     /// Moved so that a score other than the resampled one lies in it as that one did.
     #[must_use]
-    pub(crate) fn shifted(self, by: f64) -> Self {
+    pub(super) fn shifted(self, by: f64) -> Self {
         Self {
             low: self.low + by,
             high: self.high + by,
@@ -50,25 +68,24 @@ pub fn interval_of_mean(values: &[f64], resampling: Resampling) -> Option<Interv
 /// The interval of any score of `len` samples, given the indices that were drawn. `None` for fewer than two samples or
 /// resamples.
 pub fn interval_of(len: usize, resampling: Resampling, score: impl Fn(&[usize]) -> f64) -> Option<Interval> {
+    resampled(len, resampling, score).map(|mut scores| Interval::of(&mut scores))
+}
+
+/// The scores themselves.
+pub(super) fn resampled(len: usize, resampling: Resampling, score: impl Fn(&[usize]) -> f64) -> Option<Vec<f64>> {
     if len < 2 || resampling.num < 2 {
         return None;
     }
     let key = RandomKey::from_seed(resampling.seed).named("resampling");
     let mut drawn = vec![0; len];
-    let mut scores: Vec<f64> = (0..resampling.num as u64)
-        .map(|set| {
-            let key = key.split(set);
-            for (place, index) in drawn.iter_mut().enumerate() {
-                *index = below(key.split(place as u64), len);
-            }
-            score(&drawn)
-        })
-        .collect();
-    scores.sort_by(f64::total_cmp);
-    Some(Interval {
-        low: quantile(&scores, 0.025),
-        high: quantile(&scores, 0.975),
-    })
+    let scores = (0..resampling.num as u64).map(|set| {
+        let key = key.split(set);
+        for (place, index) in drawn.iter_mut().enumerate() {
+            *index = below(key.split(place as u64), len);
+        }
+        score(&drawn)
+    });
+    Some(scores.collect())
 }
 
 /// A number below `len`, each equally likely.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     matrix::product,
-    resampling::{Interval, Resampling, below, quantile},
+    resampling::{Interval, Resampling, below},
 };
 use crate::error::{Error, Result};
 
@@ -198,13 +198,12 @@ pub(super) fn sliced_interval(
             }
         }
     }
-    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
     let scale = 1000.0 / (fake.num * options.patches * directions.ncols() * real.patches.len()) as f64;
-    distances.sort_by(f64::total_cmp);
-    let end = |share| (distance + scale * (quantile(&distances, share) - mean)).max(0.0);
+    distances.iter_mut().for_each(|distance| *distance *= scale);
+    let around = Interval::around(distance, &mut distances);
     Some(Interval {
-        low: end(0.025),
-        high: end(0.975),
+        low: around.low.max(0.0),
+        high: around.high,
     })
 }
 
@@ -459,8 +458,8 @@ mod tests {
         let Interval { low, high } = sliced_interval(&reals, &fakes, found, Resampling::default()).unwrap();
         assert!(low < found && found < high, "{low} {found} {high}");
         let mut others: Vec<f64> = (2..42).map(|seed| distance(&waves(seed, 6.0, shape))).collect();
-        others.sort_by(f64::total_cmp);
-        let apart = quantile(&others, 0.975) - quantile(&others, 0.025);
+        let others = Interval::of(&mut others);
+        let apart = others.high - others.low;
         assert!(
             (0.4..2.5).contains(&((high - low) / apart)),
             "{low} to {high}, others {apart} apart"

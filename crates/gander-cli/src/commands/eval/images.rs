@@ -13,7 +13,8 @@ use gander::{
     train::{RunConfig, defaults},
 };
 use gander_data::{
-    Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Pottery, PotteryConfig, Size, pottery::PictureSize,
+    Channels, Dataset, ImageShape, Labels, OpenOptions, Opened, Pottery, PotteryConfig, Sampler, Size,
+    pottery::PictureSize,
 };
 use gander_tensor::DeviceRef;
 
@@ -145,24 +146,32 @@ impl Source {
 }
 
 impl Source {
-    /// The first images in bytes, at most `num`.
+    /// Some images in bytes, at most `num`.
     pub(super) fn images(&self, num: usize, seed: u64) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::Generator(generator) => {
                 let seeds: Vec<u64> = (0..num as u64).map(|index| seed.wrapping_add(index)).collect();
                 Ok(generator.sample(&seeds, &SampleOptions::default())?.images)
             }
-            Self::Translated(translated) => first(&translated.images, num),
-            Self::Images(images) => first(images.as_ref(), num),
+            Self::Translated(translated) => some(&translated.images, num),
+            Self::Images(images) => some(images.as_ref(), num),
         }
     }
 }
 
-/// The first images of a set in bytes, at most `num`.
-fn first(images: &dyn Dataset, num: usize) -> anyhow::Result<Vec<u8>> {
-    let bytes = images.shape().bytes();
-    let mut pixels = vec![0; images.len().min(num) * bytes];
-    for (index, pixels) in pixels.chunks_exact_mut(bytes).enumerate() {
+/// Indices of some images of a set, at most `num`, drawn at random: files often come class by class.
+pub(super) fn drawn(images: &dyn Dataset, num: usize) -> Vec<usize> {
+    let order = Sampler::new(0, images.len());
+    (0..images.len().min(num) as u64)
+        .map(|place| order.draw(place).index)
+        .collect()
+}
+
+/// Some images of a set in bytes, at most `num`.
+fn some(images: &dyn Dataset, num: usize) -> anyhow::Result<Vec<u8>> {
+    let (bytes, drawn) = (images.shape().bytes(), drawn(images, num));
+    let mut pixels = vec![0; drawn.len() * bytes];
+    for (&index, pixels) in drawn.iter().zip(pixels.chunks_exact_mut(bytes)) {
         images.read(index, pixels)?;
     }
     Ok(pixels)
@@ -263,6 +272,7 @@ impl Reals {
 
 /// Sources, options and pots of the run that a generator is from.
 fn of_run(path: &Path, asked: &OpenOptions) -> anyhow::Result<(Vec<PathBuf>, OpenOptions, usize)> {
+    std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let no_data = || refuse("nothing to compare with", "name real images with --data DATA");
     let run = RunDirectory::open(path).map_err(|_| no_data())?;
     let config: RunConfig = std::fs::read_to_string(run.config())
