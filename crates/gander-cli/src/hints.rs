@@ -86,6 +86,9 @@ fn of_gander(error: &gander::Error) -> Option<String> {
                                       run from its weights with --init RUN"
                 .into()
         }
+        Error::AlreadyLonger { .. } => {
+            "--kimg is the length of the whole run, what lies behind it included: name more, or --minutes from now on".into()
+        }
         Error::Translates { .. } => {
             "translate pictures with it: gander translate RUN photo.jpg --out translated/".into()
         }
@@ -144,6 +147,9 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
     Some(match error {
         Error::Io { source, .. } => return of_io(source),
         Error::NoImages { found: 0, .. } | Error::UnknownFormat { .. } => IMAGES.into(),
+        Error::NoImages {
+            found, usable, needed, ..
+        } if found == usable => format!("add images: {needed} at least"),
         Error::NoImages { path, .. } => {
             format!(
                 "`gander data check {}` lists what was left out and why",
@@ -155,7 +161,9 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
         Error::TooLarge { needed_bytes, .. } => {
             format!("if you trust the file and have the memory: --set data.open.cache_bytes={needed_bytes}")
         }
-        Error::NoLabels { .. } => "leave --labels out, or put the images of each class in a folder of its own".into(),
+        Error::NoLabels { .. } => {
+            "put the images of each class in a folder of its own; training without classes needs none".into()
+        }
         Error::Decode { .. } => "`gander data check DATA` lists every file that cannot be read".into(),
         Error::Option { option: "size", .. } => "pass another --resolution, such as 64 or 92x112".into(),
         Error::Option { option: "holdout", .. } => "pass a share such as --holdout 5%".into(),

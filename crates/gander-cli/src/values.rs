@@ -1,5 +1,7 @@
 //! Values as users write them: sizes, seeds, shares, settings.
 
+use std::path::PathBuf;
+
 use gander::bench::Workload;
 use gander_data::Size;
 use gander_tensor::{Isa, Precision};
@@ -19,6 +21,20 @@ pub(crate) fn size(text: &str) -> Result<Size, String> {
         width_px: side(width)?,
         height_px: side(height)?,
     })
+}
+
+/// A picture to write.
+pub(crate) fn png(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, "png")
+}
+
+/// A name that says what the file will be, so that a slip does not replace a generator by a picture.
+pub(crate) fn with_extension(text: &str, extension: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(found) if found.eq_ignore_ascii_case(extension) => Ok(path),
+        _ => Err(format!("a file name that ends in .{extension}")),
+    }
 }
 
 /// `0-35`, `7`, or `1,5,9-12`.

@@ -117,6 +117,11 @@ fn pots_are_translated_both_ways() {
         .unwrap();
     assert_eq!(same.to_rgb8().get_pixel(7, 7), &Rgb([9, 99, 199]));
 
+    let before = std::fs::read(place.join("color.png")).unwrap();
+    let said = refused(place, &["translate", run, "color.png", "--out", "."]);
+    assert!(said.contains("would be replaced by its translation"), "{said}");
+    assert_eq!(std::fs::read(place.join("color.png")).unwrap(), before);
+
     let scores = works(
         place,
         &["eval", run, "--num", "4", "--metrics", "kid", "--features", "pixels"],

@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PSI", value_parser = values::not_negative)]
     truncation: Option<f64>,
     /// Write all images into one picture
-    #[arg(long, value_name = "FILE.png", group = "output", value_parser = png)]
+    #[arg(long, value_name = "FILE.png", group = "output", value_parser = values::png)]
     grid: Option<PathBuf>,
     /// Write each image to a PNG file in this folder
     #[arg(long, value_name = "DIR", group = "output")]
@@ -90,21 +90,8 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-fn png(text: &str) -> Result<PathBuf, String> {
-    with_extension(text, "png")
-}
-
 fn npz_file(text: &str) -> Result<PathBuf, String> {
-    with_extension(text, "npz")
-}
-
-/// A name that says what the file will be, so that a slip does not replace a generator by a picture.
-fn with_extension(text: &str, extension: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    match path.extension() {
-        Some(found) if found.eq_ignore_ascii_case(extension) => Ok(path),
-        _ => Err(format!("a file name that ends in .{extension}")),
-    }
+    values::with_extension(text, "npz")
 }
 
 /// Where images go.
@@ -210,6 +197,12 @@ fn write(
     if let Output::Folder(folder) = output {
         fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     }
+    // A seed makes another image of each class.
+    let prefix = options.label.map_or_else(String::new, |label| {
+        let is_plain = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+        let plain = |letter| if is_plain(letter) { letter } else { '-' };
+        class_name(generator, label).chars().map(plain).chain(['-']).collect()
+    });
     let bar = progress::bar(screen, "sampling", seeds.len() as u64);
     let mut all = Samples {
         images: Vec::new(),
@@ -220,7 +213,7 @@ fn write(
         let made = generator.sample(seeds, options)?;
         if let Output::Folder(folder) = output {
             for (pixels, seed) in made.images.chunks_exact(height * width * channels).zip(seeds) {
-                let path = folder.join(format!("seed{seed:06}.png"));
+                let path = folder.join(format!("{prefix}seed{seed:06}.png"));
                 images::write_png(&path, &images::picture(pixels, width, height, channels)?)?;
                 files.push(path);
             }

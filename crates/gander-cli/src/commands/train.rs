@@ -67,10 +67,10 @@ pub(crate) struct Arguments {
     /// Share of the images never to train on, such as 5%
     #[arg(long, value_name = "SHARE", value_parser = values::share)]
     holdout: Option<f64>,
-    /// Wall time to spend in all [default: 3]
+    /// Wall time to spend in all, or from now on with --resume [default: 3]
     #[arg(long, short, value_parser = values::positive, conflicts_with = "kimg")]
     minutes: Option<f64>,
-    /// Thousands of images to show to the discriminator
+    /// Thousands of images to show to the discriminator in all, those before --resume included
     #[arg(long, short, value_parser = values::positive)]
     kimg: Option<f64>,
     /// Images in one update
@@ -89,7 +89,8 @@ pub(crate) struct Arguments {
     /// Start from the weights of another run or generator, as far as they fit
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Seed of everything random: the same seed gives the same generator [default: 0]
+    /// Seed of everything random: with --kimg, the same seed and settings give the same generator on one instruction set
+    /// [default: 0]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Where run directories are made [default: runs]

@@ -111,6 +111,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     };
     translator.translator(direction)?;
     let outputs = outputs(&inputs(&arguments.inputs)?, &arguments.out);
+    check_apart(&outputs)?;
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot create {}", arguments.out.display()))?;
 
     let mut written = Written {
@@ -219,13 +220,30 @@ fn outputs(inputs: &[PathBuf], out: &Path) -> Vec<(PathBuf, PathBuf)> {
         let base = if alone { stems[index].clone() } else { whole };
         let mut name = format!("{base}.png");
         let mut number = 2;
-        while !taken.insert(name.clone()) {
+        // Some systems take both cases for one name.
+        while !taken.insert(name.to_lowercase()) {
             name = format!("{base}-{number}.png");
             number += 1;
         }
         (path.clone(), out.join(name))
     };
     inputs.iter().enumerate().map(name).collect()
+}
+
+/// Refuses to write over what it reads.
+fn check_apart(outputs: &[(PathBuf, PathBuf)]) -> anyhow::Result<()> {
+    let inputs: BTreeSet<PathBuf> = outputs
+        .iter()
+        .filter_map(|(input, _)| input.canonicalize().ok())
+        .collect();
+    let is_input = |output: &PathBuf| output.canonicalize().is_ok_and(|output| inputs.contains(&output));
+    match outputs.iter().find(|(_, output)| is_input(output)) {
+        None => Ok(()),
+        Some((_, output)) => Err(refuse(
+            format!("{} would be replaced by its translation", output.display()),
+            "name another folder with --out",
+        )),
+    }
 }
 
 /// Whether a profile is of the colors of a picture with so many channels: four bytes of its header name them.
@@ -272,14 +290,20 @@ mod tests {
 
     #[test]
     fn names_are_predictable_and_differ() {
-        let inputs = ["a/one.jpg", "b/one.png", "b/two.webp", "c/one.jpg"].map(PathBuf::from);
+        let inputs = ["a/one.jpg", "b/one.png", "b/two.webp", "c/one.jpg", "c/TWO.jpg"].map(PathBuf::from);
         let names: Vec<String> = outputs(&inputs, Path::new("out"))
             .iter()
             .map(|(_, output)| output.display().to_string())
             .collect();
         assert_eq!(
             names,
-            ["out/one.jpg.png", "out/one.png.png", "out/two.png", "out/one.jpg-2.png"]
+            [
+                "out/one.jpg.png",
+                "out/one.png.png",
+                "out/two.png",
+                "out/one.jpg-2.png",
+                "out/TWO-2.png"
+            ]
         );
     }
 }

@@ -114,6 +114,33 @@ fn an_archive_that_is_damaged() {
 }
 
 #[test]
+fn a_picture_in_place_of_the_data() {
+    let place = Place::new();
+    for number in 0..4 {
+        place.write(&format!("flat/{number}.png"), spoil::png(number));
+    }
+    place.write(
+        "flat.zip",
+        spoil::zip(&[("a.png", spoil::png(1)), ("b.png", spoil::png(2))]),
+    );
+    let said = place.refuses(&["data", "sheet", "flat", "flat/0.png"]);
+    assert!(said.contains("among the images"), "{said}");
+    place.misunderstands(&["data", "sheet", "flat", "flat.zip"]);
+    let said = place.refuses(&["data", "check", "flat", "--resolution", "30"]);
+    assert!(said.contains("--resolution 32"), "{said}");
+}
+
+#[test]
+fn a_single_image() {
+    let place = Place::new();
+    place.write("one/1.png", spoil::png(1));
+    for arguments in [["train", "one"].as_slice(), &["data", "check", "one"]] {
+        let said = place.refuses(arguments);
+        assert!(said.contains("hint: add images"), "{said}");
+    }
+}
+
+#[test]
 fn labels_where_there_are_none() {
     let place = Place::new();
     for number in 0..4 {

@@ -77,6 +77,14 @@ fn a_generator_whose_settings_are_absurd() {
     bytes[at] = b'9';
     place.write("wide.safetensors", bytes);
     place.refuses(&["sample", "wide.safetensors", "--grid", "grid.png"]);
+
+    // More classes than it names.
+    let mut bytes = generator();
+    let at = text.find(r#"\"num_classes\":5"#).unwrap() + r#"\"num_classes\":"#.len();
+    bytes[at] = b'7';
+    place.write("classes.safetensors", bytes);
+    let said = place.refuses(&["sample", "classes.safetensors", "--grid", "grid.png"]);
+    assert!(said.contains("it makes 7 classes and names 5"), "{said}");
 }
 
 #[test]
@@ -119,6 +127,47 @@ fn a_run_whose_newest_checkpoint_is_spoiled_goes_on_from_the_one_before() {
         fs::read(place.path("run").join(GENERATOR)).unwrap() == finished,
         "another generator"
     );
+}
+
+#[test]
+fn a_run_whose_newest_checkpoint_is_of_a_later_version_keeps_it() {
+    let place = Place::new();
+    copy(&finished_run(), &place.path("run"));
+    let checkpoints = fs::read_dir(place.path("run/checkpoints")).unwrap();
+    let newest = checkpoints.map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::write(&newest, spoil::with_version(&fs::read(&newest).unwrap(), "99")).unwrap();
+    for arguments in [["train", "--resume", "run"], ["train", "--init", "run"]] {
+        let said = place.refuses(&arguments);
+        assert!(said.contains("version 99") && said.contains("update"), "{said}");
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_settings_are_absurd() {
+    let place = Place::new();
+    copy(&finished_run(), &place.path("run"));
+    for entry in fs::read_dir(place.path("run/checkpoints")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        // The header is JSON in JSON.
+        let setting = br#"\"accumulate\":1"#.as_slice();
+        let at = bytes.windows(setting.len()).position(|bytes| bytes == setting).unwrap();
+        bytes[at + setting.len() - 1] = b'0';
+        fs::write(&path, bytes).unwrap();
+    }
+    let said = place.refuses(&["train", "--resume", "run"]);
+    assert!(said.contains("training.accumulate"), "{said}");
+}
+
+#[test]
+fn a_length_that_lies_behind_a_run() {
+    let place = Place::new();
+    copy(&finished_run(), &place.path("run"));
+    let said = place.refuses(&["train", "--resume", "run", "--kimg", "0.008"]);
+    assert!(said.contains("--minutes from now on"), "{said}");
+    // The same once more is nothing to do.
+    let again = place.gander(&["train", "--resume", "run", "--kimg", "0.032"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
+use gander::session;
 use gander_data::{CheckReport, OpenOptions, Size, check::check_with_progress};
 
 use crate::{
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
 
 /// Looks at every image once.
 pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
+    if let Some(size) = arguments.resolution {
+        session::check_size(size)?;
+    }
     let options = OpenOptions {
         size: arguments.resolution,
         ..OpenOptions::default()
@@ -56,7 +60,12 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     let Some(reason) = report.refused else {
         return Ok(ExitCode::SUCCESS);
     };
-    let error = failure::refuse(reason, crate::hints::IMAGES);
+    let hint = if report.unreadable.is_empty() && report.summary.train > 0 {
+        "add images"
+    } else {
+        crate::hints::IMAGES
+    };
+    let error = failure::refuse(reason, hint);
     Err(error.context(format!("training would refuse {}", arguments.sources[0].display())))
 }
 

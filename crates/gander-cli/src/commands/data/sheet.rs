@@ -1,12 +1,15 @@
 //! `gander data sheet`: a set at a glance.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Args;
 use gander_data::{OpenOptions, Size};
 
-use crate::{progress, screen::Screen, text, values};
+use crate::{failure::refuse, progress, screen::Screen, text, values};
 
 /// Draw a contact sheet of a dataset
 #[derive(Debug, Args)]
@@ -19,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "DATA")]
     source: PathBuf,
     /// The picture to write
-    #[arg(value_name = "OUT.png")]
+    #[arg(value_name = "OUT.png", value_parser = values::png)]
     out: PathBuf,
     /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
     #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
@@ -34,6 +37,12 @@ pub(crate) struct Arguments {
 
 /// Draws the sheet.
 pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
+    if is_within(&arguments.out, &arguments.source) {
+        return Err(refuse(
+            format!("{} would lie among the images", arguments.out.display()),
+            "write it outside the data",
+        ));
+    }
     let bar = progress::spinner(screen, "opening the data");
     let options = OpenOptions {
         size: arguments.resolution,
@@ -56,4 +65,14 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         arguments.out.display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a file is, or would be, in a folder.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let absolute = |path: &Path| path.canonicalize().ok();
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = absolute(parent.unwrap_or(Path::new(".")));
+    parent
+        .zip(absolute(folder))
+        .is_some_and(|(parent, folder)| parent.starts_with(folder))
 }
