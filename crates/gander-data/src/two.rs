@@ -94,8 +94,8 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
 
 /// Opens two collections of pictures that have nothing to do with each other: sets `[a, b]` of one shape.
 ///
-/// **Layouts.** Two sources; or one folder with two sub-folders; or one with `trainA` and `trainB` and, to be held out,
-/// `testA` and `testB`.
+/// **Layouts.** Two sources; or one folder with two sub-folders; or one with `trainA` and `trainB` and, held out in
+/// place of a share, `testA` and `testB`.
 ///
 /// **Size and channels** are chosen as by [`crate::open()`] over both together: where one is grey and the other in
 /// color, both become RGB. Sides that nobody asked for are rounded down to multiples of 16. Collections may differ in
@@ -110,36 +110,32 @@ pub fn open_collections(sources: &[PathBuf], options: &OpenOptions) -> Result<[O
         [folder] => two_collections(folder)?,
         several => return Err(too_many(several.len())),
     };
-    let mut scans = Vec::new();
-    for source in [&first, &second] {
-        let found = scan(std::slice::from_ref(source), options, &|_| {})?;
-        require_images(std::slice::from_ref(source), options, &found, found.items.len())?;
-        scans.push(found);
-    }
-    let shared = shared_pipeline(&[&scans[0].items, &scans[1].items], options);
-    let open = |scan: Scan, source: &PathBuf, test: Option<&PathBuf>| -> Result<Opened> {
+    let scan_of = |source: &PathBuf| -> Result<Scan> {
         let sources = std::slice::from_ref(source);
-        let is_held = held_out(&scan, options);
-        let mut opened = build(sources, options, (scan, is_held), shared, &|_| {})?;
+        let found = scan(sources, options, &|_| {})?;
+        require_images(sources, options, &found, found.items.len())?;
+        Ok(found)
+    };
+    let (a, b) = (scan_of(&first)?, scan_of(&second)?);
+    let shared = shared_pipeline(&[&a.items, &b.items], options);
+    let open = |scan: Scan, source: PathBuf, test: Option<PathBuf>| -> Result<Opened> {
+        // What the folder itself holds out takes the place of a share.
+        let is_held = match test {
+            Some(_) => vec![false; scan.items.len()],
+            None => held_out(&scan, options),
+        };
+        let mut opened = build(&[source], options, (scan, is_held), shared, &|_| {})?;
         if let Some(test) = test {
-            let found = self::scan(std::slice::from_ref(test), options, &|_| {})?;
+            let found = self::scan(std::slice::from_ref(&test), options, &|_| {})?;
             let none = vec![false; found.items.len()];
-            let held = build(std::slice::from_ref(test), options, (found, none), shared, &|_| {})?;
+            let held = build(&[test], options, (found, none), shared, &|_| {})?;
             opened.summary.holdout = held.train.len();
             opened.holdout = Some(held.train);
         }
         Ok(opened)
     };
-    let mut scans = scans.into_iter();
-    let [test_a, test_b] = match &tests {
-        Some([a, b]) => [Some(a), Some(b)],
-        None => [None, None],
-    };
-    let missing = || too_many(0);
-    Ok([
-        open(scans.next().ok_or_else(missing)?, &first, test_a)?,
-        open(scans.next().ok_or_else(missing)?, &second, test_b)?,
-    ])
+    let [test_a, test_b] = tests.map_or([None, None], |tests| tests.map(Some));
+    Ok([open(a, first, test_a)?, open(b, second, test_b)?])
 }
 
 /// The two collections of one folder, and what is held out of each.
@@ -536,7 +532,16 @@ mod tests {
                 write(&directory.path().join(format!("{folder}/{index}.png")), 32, 32, index);
             }
         }
-        let [a, b] = open_collections(&[directory.path().into()], &OpenOptions::default()).unwrap();
-        assert_eq!((a.train.len(), b.holdout.unwrap().len()), (3, 3));
+        for holdout in [None, Some(0.5)] {
+            let options = OpenOptions {
+                holdout,
+                ..OpenOptions::default()
+            };
+            let [a, b] = open_collections(&[directory.path().into()], &options).unwrap();
+            for opened in [a, b] {
+                assert_eq!((opened.train.len(), opened.holdout.unwrap().len()), (3, 3));
+                assert_eq!((opened.summary.train, opened.summary.holdout), (3, 3));
+            }
+        }
     }
 }
