@@ -55,6 +55,8 @@ fn programs_of_other_kinds_are_refused() {
         (b"h\x01.", "it recalls what it never kept"),
         (b"X\xff\xff\xff\xff.", "it ends within an instruction"),
         (&long_nest, "its values nest too deep"),
+        (b"]Naq\0h\0Na.", "it changes a value that is shared"),
+        (b"}NNsq\0NNs.", "it changes a value that is shared"),
     ] {
         match read_bytes(program) {
             Err(Error::Torch { reason: got }) => assert_eq!(got, reason),

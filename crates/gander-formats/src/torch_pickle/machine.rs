@@ -1,7 +1,7 @@
 //! The part of Python's pickle machine that builds dictionaries of tensors.
 //!
 //! Values are immutable once they are shared, so that no cycle can come up; how deep they nest is counted, so that dropping
-//! them cannot overflow the stack; and sharing copies nothing, so that a short program cannot fill the memory.
+//! them cannot overflow the stack; and nothing that is shared is copied, so that a short program cannot fill the memory.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -274,14 +274,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Adds to the container at the top; what the memo knows of it stays as it was.
+    /// Adds to the container at the top, of which the memo knows nothing.
     fn add(&mut self, items: Vec<Value>) -> Result<()> {
-        match self.stack.last_mut() {
-            Some(Value::Dict(dict)) if items.len().is_multiple_of(2) => Rc::make_mut(dict).extend(items),
-            Some(Value::List(list)) => Rc::make_mut(list).extend(items),
-            Some(Value::Opaque) => Ok(()),
-            _ => Err(bad("it adds to something that holds nothing")),
-        }
+        let container = match self.stack.last_mut() {
+            Some(Value::Dict(dict)) if items.len().is_multiple_of(2) => dict,
+            Some(Value::List(list)) => list,
+            Some(Value::Opaque) => return Ok(()),
+            _ => return Err(bad("it adds to something that holds nothing")),
+        };
+        // Python remembers containers while they are empty.
+        let container = Rc::get_mut(container).ok_or_else(|| bad("it changes a value that is shared"))?;
+        container.extend(items)
     }
 
     fn remember(&mut self, index: u64) -> Result<()> {
@@ -289,7 +292,7 @@ impl<'a> Machine<'a> {
             .stack
             .last()
             .ok_or_else(|| bad("it takes a value that is not there"))?;
-        // A container that is still empty is about to be filled; a copy that is kept would make each addition copy it.
+        // A container that is still empty is about to be filled, which one that is shared cannot be.
         let value = match value {
             Value::Dict(items) | Value::List(items) if items.items.is_empty() => Value::Opaque,
             value => value.clone(),
