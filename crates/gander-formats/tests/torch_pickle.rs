@@ -39,6 +39,7 @@ fn both_forms_are_read() {
 
 #[test]
 fn programs_of_other_kinds_are_refused() {
+    let long_name = [b"X\xe8\x03\0\0", &b"a".repeat(1000)[..], b"q\0h\0\x93."].concat();
     let long_nest: Vec<u8> = [b")".to_vec(), b"\x85".repeat(1 << 20), b".".to_vec()].concat();
     for (program, reason) in [
         (&b""[..], "it ends within an instruction"),
@@ -55,6 +56,7 @@ fn programs_of_other_kinds_are_refused() {
         (b"h\x01.", "it recalls what it never kept"),
         (b"X\xff\xff\xff\xff.", "it ends within an instruction"),
         (&long_nest, "its values nest too deep"),
+        (&long_name, "the name of a function is too long"),
         (b"]Naq\0h\0Na.", "it changes a value that is shared"),
         (b"}NNsq\0NNs.", "it changes a value that is shared"),
     ] {

@@ -10,6 +10,10 @@ use crate::{DType, Result};
 
 /// Deeper than any state dictionary.
 const MAX_DEPTH: usize = 32;
+/// PyTorch's own bound on the sides of a tensor (`dim_bitset_size` in `ATen/WrapDimUtilsMulti.h`).
+const MAX_RANK: usize = 64;
+/// Longer than the name of any function that rebuilds something.
+const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// A value of the machine.
 #[derive(Debug, Clone)]
@@ -171,6 +175,10 @@ impl<'a> Machine<'a> {
                 let (Value::Str(name), Value::Str(module)) = (self.pop()?, self.pop()?) else {
                     return Err(bad("it names a function by something else than text"));
                 };
+                // Both may be shared, and each name is a copy.
+                if module.len() + name.len() > MAX_NAME_BYTES {
+                    return Err(bad("the name of a function is too long"));
+                }
                 self.stack.push(Value::Global(format!("{module}.{name}").into()));
             }
             b'Q' => {
@@ -372,12 +380,31 @@ fn tensor(storage: &Rc<StorageRef>, offset: i64, shape: &Items, strides: &Items)
         };
         items.items.iter().map(side).collect()
     };
+    let rank = shape.items.len();
+    (rank == strides.items.len() && rank <= MAX_RANK).then_some(())?;
     let (shape, strides) = (sides(shape)?, sides(strides)?);
-    (shape.len() == strides.len()).then_some(())?;
     Some(Value::Tensor(Rc::new(TensorRef {
         storage: storage.clone(),
         offset: usize::try_from(offset).ok()?,
         shape,
         strides,
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_has_at_most_64_sides() {
+        let storage = Rc::new(StorageRef {
+            dtype: DType::F32,
+            key: "0".into(),
+        });
+        let ones = |rank| Items::new(vec![Value::Int(1); rank]).unwrap();
+        for (shape, strides, is_one) in [(0, 0, true), (64, 64, true), (64, 63, false), (65, 65, false)] {
+            let made = tensor(&storage, 0, &ones(shape), &ones(strides));
+            assert_eq!(made.is_some(), is_one, "{shape} and {strides}");
+        }
+    }
 }
