@@ -12,7 +12,7 @@ use zip::ZipArchive;
 use crate::error::{Error, Result, Skipped};
 use crate::image_folder::{Sort, sort, unread_reason};
 use crate::options::OpenOptions;
-use crate::source::{Compression, Entry, Listing, Place, SharedFile, corrupt, unpack};
+use crate::source::{Compression, Entry, Listing, Place, SharedFile, corrupt, first_bytes, unpack};
 
 /// Bytes of headers before a member of a compressed tar: more than any long name and the attributes of a file.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
@@ -29,12 +29,9 @@ impl ZipSource {
     pub(crate) fn read(&self, index: usize, limit: u64) -> Result<(Vec<u8>, u64), String> {
         // The table of contents is shared; a clone costs a counter.
         let mut archive = self.archive.clone();
-        let file = archive.by_index(index).map_err(|error| error.to_string())?;
+        let mut file = archive.by_index(index).map_err(|error| error.to_string())?;
         let len = file.size();
-        let mut bytes = Vec::with_capacity(len.min(limit).min(1 << 24) as usize);
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| error.to_string())?;
+        let bytes = first_bytes(&mut file, len, limit).map_err(|error| error.to_string())?;
         Ok((bytes, len))
     }
 }

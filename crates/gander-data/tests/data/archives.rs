@@ -214,6 +214,17 @@ fn a_header_without_end_is_damage() {
 }
 
 #[test]
+fn a_long_member_without_a_header_is_not_unpacked() {
+    let mut files = pictures();
+    files.push(("set/dog/zeros.png", vec![0; 65 << 20]));
+    let folder = folder(&[("set.zip", zipped(&files, zip::CompressionMethod::Deflated))]);
+    let opened = open(&folder.path().join("set.zip"), &any()).unwrap();
+    assert_eq!(opened.train.len(), 3);
+    let expected = "zeros.png: no header in its first 65536 bytes, and too long to unpack for one: 68157440 bytes";
+    assert_eq!(reasons(&opened), [expected]);
+}
+
+#[test]
 fn other_files_are_no_sets() {
     let files = [
         ("a.txt", b"words".to_vec()),
