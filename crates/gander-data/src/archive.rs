@@ -1,7 +1,9 @@
 //! Images inside ZIP and tar files, read in place: nothing is ever written to disk.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tar::{Archive, EntryType};
@@ -10,7 +12,10 @@ use zip::ZipArchive;
 use crate::error::{Error, Result, Skipped};
 use crate::image_folder::{Sort, sort, unread_reason};
 use crate::options::OpenOptions;
-use crate::source::{Compression, Entry, Listing, Place, SharedFile, corrupt, unpack};
+use crate::source::{Compression, Entry, Listing, Place, SharedFile, corrupt, first_bytes, unpack};
+
+/// Bytes of headers before a member of a compressed tar: more than any long name and the attributes of a file.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// A ZIP file whose table of contents has been read.
 #[derive(Debug)]
@@ -24,12 +29,9 @@ impl ZipSource {
     pub(crate) fn read(&self, index: usize, limit: u64) -> Result<(Vec<u8>, u64), String> {
         // The table of contents is shared; a clone costs a counter.
         let mut archive = self.archive.clone();
-        let file = archive.by_index(index).map_err(|error| error.to_string())?;
+        let mut file = archive.by_index(index).map_err(|error| error.to_string())?;
         let len = file.size();
-        let mut bytes = Vec::with_capacity(len.min(limit).min(1 << 24) as usize);
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| error.to_string())?;
+        let bytes = first_bytes(&mut file, len, limit).map_err(|error| error.to_string())?;
         Ok((bytes, len))
     }
 }
@@ -81,8 +83,17 @@ pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOpti
             Ok(Place::Span { file, offset, len })
         });
     }
-    let mut archive = Archive::new(unpack(path, compression)?);
+    let left_bytes = Rc::new(Cell::new(MAX_HEADER_BYTES));
+    let mut archive = Archive::new(Budget {
+        reader: unpack(path, compression)?,
+        left_bytes: left_bytes.clone(),
+    });
     let members = archive.entries().map_err(|error| corrupt(path, &error))?;
+    let members = members.inspect(|member| {
+        if let Ok(member) = member {
+            left_bytes.set(member.size().saturating_add(MAX_HEADER_BYTES));
+        }
+    });
     let limit_bytes = options.cache_bytes;
     let mut needed_bytes = 0_u64;
     list_members(path, members, |member| {
@@ -104,6 +115,28 @@ pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOpti
     })
 }
 
+/// A reader that fails after so many bytes.
+///
+/// The tar crate reads a long name, and whatever else stands before a member, into memory before anyone sees the member.
+struct Budget<R> {
+    reader: R,
+    left_bytes: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Budget<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.left_bytes.get();
+        if left == 0 {
+            let reason = format!("the header of a member has over {MAX_HEADER_BYTES} bytes");
+            return Err(std::io::Error::other(reason));
+        }
+        let most = (buffer.len() as u64).min(left) as usize;
+        let count = self.reader.read(&mut buffer[..most])?;
+        self.left_bytes.set(left - count as u64);
+        Ok(count)
+    }
+}
+
 /// Why the reading of a tar file ends before its end.
 enum Stop {
     /// Damage: what came before can be used.
@@ -119,9 +152,9 @@ impl From<std::io::Error> for Stop {
 }
 
 /// The images of a tar file; `place` says where one is.
-fn list_members<R: Read>(
+fn list_members<'a, R: Read + 'a>(
     path: &Path,
-    members: tar::Entries<'_, R>,
+    members: impl Iterator<Item = std::io::Result<tar::Entry<'a, R>>>,
     mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<Place, Stop>,
 ) -> Result<Listing> {
     let mut listing = Listing::default();

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use crate::dataset::ImageShape;
+use crate::error::{Error, Result};
+use crate::source::Entry;
 
 /// Rows of equal shape in memory.
 #[derive(Debug)]
@@ -20,6 +22,22 @@ impl Array {
         let bytes = self.shape.bytes();
         &self.pixels[row * bytes..(row + 1) * bytes]
     }
+}
+
+/// Refuses an array whose rows, beside those that are listed, would take over `limit_bytes` to list.
+pub(crate) fn require_room(path: &Path, listed: usize, rows: usize, limit_bytes: u64) -> Result<()> {
+    // The memory of a name, such as `train-images-idx3-ubyte#59999`.
+    const NAME_BYTES: usize = 32;
+    let rows = listed.saturating_add(rows) as u64;
+    let needed_bytes = rows.saturating_mul((size_of::<Entry>() + NAME_BYTES) as u64);
+    if needed_bytes > limit_bytes {
+        return Err(Error::TooLarge {
+            path: path.into(),
+            needed_bytes,
+            limit_bytes,
+        });
+    }
+    Ok(())
 }
 
 /// The image shape of an array's axes `[n, h, w]` or `[n, h, w, c]`, and n; the reason if it is another.

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::arrays::{Array, image_axes};
+use crate::arrays::{Array, image_axes, require_room};
 use crate::error::{Error, Result};
 use crate::options::{Labels, OpenOptions};
 use crate::source::{Compression, Entry, Listing, Place, Split, corrupt, unpack};
@@ -108,6 +108,7 @@ pub(crate) fn list(folder: &Path, files: &[PathBuf], options: &OpenOptions) -> R
     for (file, split) in splits(folder, files)? {
         let array = read_file(&file, options)?;
         let (count, shape) = image_axes(&array.axes).map_err(|reason| corrupt(&file, &reason))?;
+        require_room(&file, listing.entries.len(), count, options.cache_bytes)?;
         let labels = match options.labels {
             Labels::Ignore => None,
             Labels::WherePresent | Labels::Require => read_labels(&file, count, options)?,

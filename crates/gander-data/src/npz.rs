@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gander_formats::DType;
 use gander_formats::npz::NpzReader;
 
-use crate::arrays::{Array, image_axes};
+use crate::arrays::{Array, image_axes, require_room};
 use crate::error::{Error, Result};
 use crate::options::{Labels, OpenOptions};
 use crate::source::{Entry, Listing, Place, Split, corrupt};
@@ -46,6 +46,7 @@ pub(crate) fn list(path: &Path, options: &OpenOptions) -> Result<Listing> {
     let mut most = 0;
     for ([images, labels], split) in parts {
         let (count, array) = read_images(&mut reader, path, images)?;
+        require_room(path, listing.entries.len(), count, options.cache_bytes)?;
         let labels = match options.labels {
             Labels::WherePresent | Labels::Require if reader.contains(labels) => {
                 Some(read_labels(&mut reader, path, labels, count)?)
@@ -107,7 +108,8 @@ fn read_images(reader: &mut Reader, path: &Path, name: &str) -> Result<(usize, A
 fn read_labels(reader: &mut Reader, path: &Path, name: &str, count: usize) -> Result<Vec<i64>> {
     let array = read(reader, path, name)?;
     let fits = matches!(array.shape[..], [n] | [n, 1] if n == count);
-    let labels = array.to_i64().filter(|_| fits);
+    // Whole numbers of 8 bytes are made of those that fit alone.
+    let labels = fits.then(|| array.to_i64()).flatten();
     let labels = labels.ok_or_else(|| {
         corrupt(
             path,

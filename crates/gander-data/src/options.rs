@@ -123,7 +123,7 @@ pub struct OpenOptions {
     /// Seed of the choice of held-out images.
     pub seed: u64,
     /// Decoded images are kept in memory if all of them fit; 2 GiB. The same bound holds for what compressed tars
-    /// and for what IDX and NPZ arrays unpack to.
+    /// and for what IDX and NPZ arrays unpack to, and for the list of their rows.
     pub cache_bytes: u64,
     /// The longer side that is chosen at most where `size` is `None`; 256.
     pub auto_side_px: usize,

@@ -14,6 +14,8 @@ use crate::source::{self, Entry, Place, Split};
 
 /// Enough for the header of nearly every file; a longer one costs a second reading.
 const PREFIX_BYTES: u64 = 64 << 10;
+/// A member of a ZIP file is unpacked for its header up to this length: 1 MB may hold 1 GiB, on each thread at once.
+const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 
 /// An image whose header is fine.
 #[derive(Debug, Clone)]
@@ -121,6 +123,11 @@ fn read_header(entry: &Entry, limits: MediaLimits) -> Result<(Header, u64, u64),
     let (prefix, len) = entry.read(PREFIX_BYTES)?;
     let key = xxh3_64_with_seed(&prefix, len);
     let header = match peek(&prefix, limits) {
+        Err(HeaderError::Unreadable(_)) if len > MAX_UNPACKED_BYTES && matches!(entry.place, Place::Zip { .. }) => {
+            return Err(format!(
+                "no header in its first {PREFIX_BYTES} bytes, and too long to unpack for one: {len} bytes"
+            ));
+        }
         // Metadata before the sides, or a table of contents at the end, as in TIFF.
         Err(HeaderError::Unreadable(_)) if len > prefix.len() as u64 => peek(&entry.read_all()?, limits),
         result => result,

@@ -4,6 +4,8 @@ use image::{Rgb, RgbImage};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::media::Picture;
+use crate::transforms::to_channels;
 
 /// White between images.
 const GAP_PX: usize = 2;
@@ -31,29 +33,23 @@ pub fn sheet(dataset: &dyn Dataset, columns: usize, rows: usize) -> Result<RgbIm
         });
     }
     let mut sheet = RgbImage::from_pixel(width as u32, height as u32, Rgb([255; 3]));
-    let mut pixels = vec![0; shape.bytes()];
+    let mut picture = Picture {
+        width_px: shape.width_px,
+        height_px: shape.height_px,
+        channels: shape.channels,
+        pixels: vec![0; shape.bytes()],
+    };
     for place in 0..count {
-        dataset.read(place * dataset.len() / count, &mut pixels)?;
+        dataset.read(place * dataset.len() / count, &mut picture.pixels)?;
+        let colors = to_channels(&picture, 3, [255; 3]);
         let left = GAP_PX + place % columns * (shape.width_px + GAP_PX);
         let top = GAP_PX + place / columns * (shape.height_px + GAP_PX);
-        for (at, pixel) in pixels.chunks_exact(shape.channels).enumerate() {
+        for (at, &color) in colors.pixels.as_chunks::<3>().0.iter().enumerate() {
             let (x, y) = (left + at % shape.width_px, top + at / shape.width_px);
-            sheet.put_pixel(x as u32, y as u32, Rgb(over_white(pixel)));
+            sheet.put_pixel(x as u32, y as u32, Rgb(color));
         }
     }
     Ok(sheet)
-}
-
-fn over_white(pixel: &[u8]) -> [u8; 3] {
-    let lay = |value: u8, alpha: u8| {
-        ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8
-    };
-    match *pixel {
-        [r, g, b, a] => [lay(r, a), lay(g, a), lay(b, a)],
-        [r, g, b, ..] => [r, g, b],
-        [y, ..] => [y; 3],
-        [] => [255; 3],
-    }
 }
 
 #[cfg(test)]

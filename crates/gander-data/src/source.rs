@@ -74,12 +74,9 @@ impl Entry {
         }
     }
 
-    /// The first bytes (at most `limit`), and the length of all.
+    /// The first bytes (at most `limit`), and the length of all, which is at most 1 GiB.
     pub(crate) fn read(&self, limit: u64) -> Result<(Vec<u8>, u64), String> {
-        let read = |reader: &mut dyn Read, len: u64| {
-            let mut bytes = Vec::with_capacity(len.min(limit).min(1 << 24) as usize);
-            reader.take(limit).read_to_end(&mut bytes).map(|_| (bytes, len))
-        };
+        let read = |reader: &mut dyn Read, len: u64| first_bytes(reader, len, limit).map(|bytes| (bytes, len));
         match &self.place {
             Place::File(path) => File::open(path).and_then(|mut file| {
                 let len = file.metadata()?.len();
@@ -96,14 +93,22 @@ impl Entry {
     /// All bytes.
     pub(crate) fn read_all(&self) -> Result<Vec<u8>, String> {
         let (bytes, len) = self.read(MAX_FILE_BYTES)?;
-        if len > MAX_FILE_BYTES {
-            return Err(format!("the file has {len} bytes, over the limit of {MAX_FILE_BYTES}"));
-        }
         if (bytes.len() as u64) < len {
             return Err(format!("the file is cut off: {} of {len} bytes", bytes.len()));
         }
         Ok(bytes)
     }
+}
+
+/// The first bytes (at most `limit`) of a file of this length.
+pub(crate) fn first_bytes(reader: &mut dyn Read, len: u64, limit: u64) -> std::io::Result<Vec<u8>> {
+    if len > MAX_FILE_BYTES {
+        let reason = format!("the file has {len} bytes, over the limit of {MAX_FILE_BYTES}");
+        return Err(std::io::Error::other(reason));
+    }
+    let mut bytes = Vec::with_capacity(len.min(limit).min(1 << 24) as usize);
+    reader.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// An open file that several threads read, each at its own place.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Skipped};
 use crate::open::{Opened, build, held_out, pipeline, require_images};
-use crate::options::{OpenOptions, Size};
+use crate::options::{ClassLevel, OpenOptions, Size};
 use crate::parallel;
 use crate::scan::{Item, Scan, scan};
+use crate::source::Place;
 use crate::streamed::{Part, Pipeline};
 
 /// Sides that nobody asked for are rounded down to multiples of this, so that networks halve them well.
@@ -19,11 +20,11 @@ const SAME_PROPORTIONS: f64 = 1.05;
 /// Opens pairs of pictures: sets `[a, b]` of which the same index shows partners.
 ///
 /// **Layouts.** One source of pictures that each hold A on the left and B on the right; or two sources, or one folder
-/// with two sub-folders, in which partners have the same name (its ending may differ). A `train` beside `test` or `val`
-/// is a split as in [`crate::open()`].
+/// with two sub-folders, in which partners have the same path (the ending of its name may differ). A `train` beside
+/// `test` or `val` is a split as in [`crate::open()`].
 ///
-/// **Left out**, with the reason: pictures without a partner, partners of different proportions, pictures that are not
-/// wider than high where A and B stand side by side, and pairs of which a file is damaged.
+/// **Left out**, with the reason: pictures without a partner, several of one name, partners of different proportions,
+/// pictures that are not wider than high where A and B stand side by side, and pairs of which a file is damaged.
 ///
 /// **Size and channels** are chosen as by [`crate::open()`] over A and B together, so that a grey A beside a B in color
 /// becomes RGB too; sides that nobody asked for are rounded down to multiples of 16.
@@ -35,15 +36,20 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
     options.validate()?;
     let (mut a, b) = match sources {
         [_] => {
-            let all = scan(sources, options, &|_| {})?;
+            // One folder tells A from B, whatever lies below it.
+            let options = OpenOptions {
+                class_level: ClassLevel::First,
+                ..options.clone()
+            };
+            let all = scan(sources, &options, &|_| {})?;
             match two_folders(&all.items) {
-                Some(names) => {
+                Some((names, depth)) => {
                     let (b, a) = all
                         .items
                         .iter()
                         .cloned()
                         .partition(|item| folder(item) == Some(&names[1]));
-                    (Scan { items: a, ..all }, Some(b))
+                    (Scan { items: a, ..all }, Some((b, Some(depth))))
                 }
                 None => (all, None),
             }
@@ -54,13 +60,13 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
                 a.skipped.extend(b.skipped.iter().cloned());
                 a.found += b.found;
             }
-            (a?, Some(b?.items))
+            (a?, Some((b?.items, None)))
         }
         several => return Err(too_many(several.len())),
     };
     let mut skipped = std::mem::take(&mut a.skipped);
-    let (items, partners, parts) = if let Some(b) = b {
-        let (items, partners) = matched(std::mem::take(&mut a.items), b, &mut skipped);
+    let (items, partners, parts) = if let Some((b, depth)) = b {
+        let (items, partners) = matched([std::mem::take(&mut a.items), b], depth, &mut skipped);
         (items, partners, [Part::Whole; 2])
     } else {
         let items = halves(std::mem::take(&mut a.items), &mut skipped);
@@ -88,8 +94,8 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
 
 /// Opens two collections of pictures that have nothing to do with each other: sets `[a, b]` of one shape.
 ///
-/// **Layouts.** Two sources; or one folder with two sub-folders; or one with `trainA` and `trainB` and, to be held out,
-/// `testA` and `testB`.
+/// **Layouts.** Two sources; or one folder with two sub-folders; or one with `trainA` and `trainB` and, held out in
+/// place of a share, `testA` and `testB`.
 ///
 /// **Size and channels** are chosen as by [`crate::open()`] over both together: where one is grey and the other in
 /// color, both become RGB. Sides that nobody asked for are rounded down to multiples of 16. Collections may differ in
@@ -104,36 +110,32 @@ pub fn open_collections(sources: &[PathBuf], options: &OpenOptions) -> Result<[O
         [folder] => two_collections(folder)?,
         several => return Err(too_many(several.len())),
     };
-    let mut scans = Vec::new();
-    for source in [&first, &second] {
-        let found = scan(std::slice::from_ref(source), options, &|_| {})?;
-        require_images(std::slice::from_ref(source), options, &found, found.items.len())?;
-        scans.push(found);
-    }
-    let shared = shared_pipeline(&[&scans[0].items, &scans[1].items], options);
-    let open = |scan: Scan, source: &PathBuf, test: Option<&PathBuf>| -> Result<Opened> {
+    let scan_of = |source: &PathBuf| -> Result<Scan> {
         let sources = std::slice::from_ref(source);
-        let is_held = held_out(&scan, options);
-        let mut opened = build(sources, options, (scan, is_held), shared, &|_| {})?;
+        let found = scan(sources, options, &|_| {})?;
+        require_images(sources, options, &found, found.items.len())?;
+        Ok(found)
+    };
+    let (a, b) = (scan_of(&first)?, scan_of(&second)?);
+    let shared = shared_pipeline(&[&a.items, &b.items], options);
+    let open = |scan: Scan, source: PathBuf, test: Option<PathBuf>| -> Result<Opened> {
+        // What the folder itself holds out takes the place of a share.
+        let is_held = match test {
+            Some(_) => vec![false; scan.items.len()],
+            None => held_out(&scan, options),
+        };
+        let mut opened = build(&[source], options, (scan, is_held), shared, &|_| {})?;
         if let Some(test) = test {
-            let found = self::scan(std::slice::from_ref(test), options, &|_| {})?;
+            let found = self::scan(std::slice::from_ref(&test), options, &|_| {})?;
             let none = vec![false; found.items.len()];
-            let held = build(std::slice::from_ref(test), options, (found, none), shared, &|_| {})?;
+            let held = build(&[test], options, (found, none), shared, &|_| {})?;
             opened.summary.holdout = held.train.len();
             opened.holdout = Some(held.train);
         }
         Ok(opened)
     };
-    let mut scans = scans.into_iter();
-    let [test_a, test_b] = match &tests {
-        Some([a, b]) => [Some(a), Some(b)],
-        None => [None, None],
-    };
-    let missing = || too_many(0);
-    Ok([
-        open(scans.next().ok_or_else(missing)?, &first, test_a)?,
-        open(scans.next().ok_or_else(missing)?, &second, test_b)?,
-    ])
+    let [test_a, test_b] = tests.map_or([None, None], |tests| tests.map(Some));
+    Ok([open(a, first, test_a)?, open(b, second, test_b)?])
 }
 
 /// The two collections of one folder, and what is held out of each.
@@ -192,40 +194,54 @@ fn folder(item: &Item) -> Option<&String> {
     item.entry.class.as_ref()
 }
 
-/// The two folders of a set whose images all stand in one of two, if any name is in both.
-fn two_folders(items: &[Item]) -> Option<[String; 2]> {
+/// The two folders of a set whose images all stand in one of two, if any name is in both, and how deep they lie.
+fn two_folders(items: &[Item]) -> Option<([String; 2], usize)> {
     let names: std::collections::BTreeSet<&String> = items.iter().filter_map(folder).collect();
     let is_all = items.iter().all(|item| folder(item).is_some());
     let names: Vec<String> = names.into_iter().cloned().collect();
     let names = <[String; 2]>::try_from(names).ok().filter(|_| is_all)?;
+    let is_at = |depth, item: &Item| item.entry.name.split('/').nth(depth) == folder(item).map(String::as_str);
+    let mut depths = 0..items[0].entry.name.split('/').count();
+    let depth = depths.find(|&depth| items.iter().all(|item| is_at(depth, item)))?;
     let of = |name: &String| -> std::collections::BTreeSet<String> {
         let own = items.iter().filter(|item| folder(item) == Some(name));
-        own.map(key).collect()
+        own.map(|item| key(item, Some(depth))).collect()
     };
-    (!of(&names[0]).is_disjoint(&of(&names[1]))).then_some(names)
+    (!of(&names[0]).is_disjoint(&of(&names[1]))).then_some((names, depth))
 }
 
-/// What partners share: the name below their folder, without its ending.
-fn key(item: &Item) -> String {
-    let name = &item.entry.name;
-    let below = match folder(item) {
-        Some(class) => name
-            .split_once(&format!("{class}/"))
-            .map_or(name.as_str(), |(_, below)| below),
-        None => name.as_str(),
+/// What partners share: the name without its ending and without the folder at `depth`, which tells A from B.
+fn key(item: &Item, depth: Option<usize>) -> String {
+    let name = item.entry.name.as_str();
+    let stem = match name.rsplit_once('.') {
+        // The name of a row ends in its number.
+        Some((stem, ending)) if !ending.contains('/') && !matches!(item.entry.place, Place::Row { .. }) => stem,
+        _ => name,
     };
-    match below.rsplit_once('.') {
-        Some((stem, ending)) if !ending.contains('/') => stem.to_owned(),
-        _ => below.to_owned(),
+    let parts = stem.split('/').enumerate().filter(|&(at, _)| Some(at) != depth);
+    parts.map(|(_, part)| part).collect::<Vec<_>>().join("/")
+}
+
+/// The images by key, without those that share one: nobody knows which of them the partner is.
+fn keyed(items: Vec<Item>, depth: Option<usize>, skipped: &mut Vec<Skipped>) -> Vec<(String, Item)> {
+    let items: Vec<_> = items.into_iter().map(|item| (key(&item, depth), item)).collect();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (key, _) in &items {
+        *counts.entry(key.clone()).or_default() += 1;
     }
+    let (alone, several): (Vec<_>, Vec<_>) = items.into_iter().partition(|(key, _)| counts[key] == 1);
+    let several = several.iter();
+    skipped.extend(several.map(|(_, item)| item.entry.skip("several files of this name")));
+    alone
 }
 
 /// The images of both sets that have a partner of the same proportions, in the order of the first.
-fn matched(a: Vec<Item>, b: Vec<Item>, skipped: &mut Vec<Skipped>) -> (Vec<Item>, Vec<Item>) {
-    let mut partners: BTreeMap<String, Item> = b.into_iter().map(|item| (key(&item), item)).collect();
+fn matched(sets: [Vec<Item>; 2], depth: Option<usize>, skipped: &mut Vec<Skipped>) -> (Vec<Item>, Vec<Item>) {
+    let [a, b] = sets.map(|items| keyed(items, depth, skipped));
+    let mut partners: BTreeMap<String, Item> = b.into_iter().collect();
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for item in a {
-        let Some(partner) = partners.remove(&key(&item)) else {
+    for (key, item) in a {
+        let Some(partner) = partners.remove(&key) else {
             skipped.push(item.entry.skip("no partner of the same name"));
             continue;
         };
@@ -376,6 +392,91 @@ mod tests {
         }
     }
 
+    /// So many pairs, of which the shade of B is 100 over that of A.
+    fn assert_partners(opened: &[Opened; 2], count: usize) {
+        assert_eq!(opened[0].train.len(), count, "{:?}", opened[0].skipped);
+        for index in 0..count {
+            let [a, b] = firsts(opened, index);
+            assert_eq!(b, a + 100);
+        }
+    }
+
+    #[test]
+    fn partners_share_every_folder_but_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (at, name) in ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]
+            .into_iter()
+            .enumerate()
+        {
+            for (side, shade) in [("A", 0), ("B", 100)] {
+                write(&path(&format!("sets/{side}/{name}")), 16, 16, shade + at as u8);
+                write(&path(&format!("top/DATA/{side}/{name}")), 16, 16, shade + at as u8);
+                write(&path(&format!("deep/B/below/{side}/{name}")), 16, 16, shade + at as u8);
+                let split = name.replace("cat", "train").replace("dog", "test");
+                let (part, name) = split.split_once('/').unwrap();
+                write(&path(&format!("split/{part}/{side}/{name}")), 16, 16, shade + at as u8);
+            }
+        }
+        let options = OpenOptions::default();
+        assert_partners(&open_pairs(&[path("sets/A"), path("sets/B")], &options).unwrap(), 4);
+        for root in ["sets", "top", "deep"] {
+            assert_partners(&open_pairs(&[path(root)], &options).unwrap(), 4);
+        }
+        let split = open_pairs(&[path("split")], &options).unwrap();
+        assert_partners(&split, 2);
+        let held = split.map(|opened| Opened {
+            train: opened.holdout.clone().unwrap(),
+            ..opened
+        });
+        assert_partners(&held, 2);
+    }
+
+    #[test]
+    fn several_files_of_one_name_have_no_partner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (name, shade) in [("1.png", 1), ("2.png", 2), ("2.bmp", 3), ("3.png", 4), ("4.png", 5)] {
+            write(&path(&format!("A/{name}")), 16, 16, shade);
+        }
+        for (name, shade) in [
+            ("1.png", 101),
+            ("2.png", 102),
+            ("3.png", 103),
+            ("3.bmp", 104),
+            ("4.png", 105),
+        ] {
+            write(&path(&format!("B/{name}")), 16, 16, shade);
+        }
+        let opened = open_pairs(&[directory.path().into()], &OpenOptions::default()).unwrap();
+        assert_partners(&opened, 2);
+        let reasons: Vec<(String, &str)> = opened[0]
+            .skipped
+            .iter()
+            .map(|skipped| {
+                let name = skipped.path.strip_prefix(directory.path()).unwrap();
+                (name.to_string_lossy().into_owned(), skipped.reason.as_str())
+            })
+            .collect();
+        let several = "several files of this name";
+        for name in ["A/2.bmp", "A/2.png", "B/3.bmp", "B/3.png"] {
+            assert!(reasons.contains(&(name.into(), several)), "{reasons:?}");
+        }
+        assert_eq!(reasons.len(), 6, "{reasons:?}");
+    }
+
+    #[test]
+    fn rows_of_arrays_are_partners_by_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let folders = ["A", "B"].map(|name| directory.path().join(name));
+        for (folder, shade) in folders.iter().zip([0, 100]) {
+            fs::create_dir(folder).unwrap();
+            let rows = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, shade, shade + 1];
+            fs::write(folder.join("train-images.idx3-ubyte"), rows).unwrap();
+        }
+        assert_partners(&open_pairs(&folders, &OpenOptions::default()).unwrap(), 2);
+    }
+
     #[test]
     fn held_out_pairs_stay_pairs() {
         let directory = tempfile::tempdir().unwrap();
@@ -431,7 +532,16 @@ mod tests {
                 write(&directory.path().join(format!("{folder}/{index}.png")), 32, 32, index);
             }
         }
-        let [a, b] = open_collections(&[directory.path().into()], &OpenOptions::default()).unwrap();
-        assert_eq!((a.train.len(), b.holdout.unwrap().len()), (3, 3));
+        for holdout in [None, Some(0.5)] {
+            let options = OpenOptions {
+                holdout,
+                ..OpenOptions::default()
+            };
+            let [a, b] = open_collections(&[directory.path().into()], &options).unwrap();
+            for opened in [a, b] {
+                assert_eq!((opened.train.len(), opened.holdout.unwrap().len()), (3, 3));
+                assert_eq!((opened.summary.train, opened.summary.holdout), (3, 3));
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use zip::ZipArchive;
 use self::machine::{Machine, StorageRef, TensorRef, Value};
 use crate::{DType, Error, Result};
 
-/// The most that a file may unpack to: 8 GiB.
+/// The largest file that is read, and the most that its tensors may hold: 8 GiB.
 const LIMIT_BYTES: u64 = 8 << 30;
 /// The number that begins the old form.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TorchTensor>> {
 /// [`Error::Torch`] for anything that is not such a file, [`Error::TooLarge`] for one that claims more than the limit.
 pub fn read_bytes(bytes: &[u8]) -> Result<BTreeMap<String, TorchTensor>> {
     if bytes.len() as u64 > LIMIT_BYTES {
-        return Err(too_large(bytes.len() as u64));
+        return Err(too_large(bytes.len() as u64, LIMIT_BYTES));
     }
     if bytes.starts_with(b"PK") {
         return read_archive(bytes);
@@ -75,11 +75,11 @@ fn bad(reason: &'static str) -> Error {
     Error::Torch { reason }
 }
 
-fn too_large(claimed: u64) -> Error {
+fn too_large(claimed: u64, limit: u64) -> Error {
     Error::TooLarge {
         part: "a PyTorch file",
         claimed,
-        limit: LIMIT_BYTES,
+        limit,
     }
 }
 
@@ -93,18 +93,20 @@ fn read_archive(bytes: &[u8]) -> Result<BTreeMap<String, TorchTensor>> {
     let pickle = names.iter().find(|name| name.ends_with("/data.pkl"));
     let pickle = pickle.ok_or_else(|| bad("its archive has no data.pkl"))?;
     let folder = pickle.trim_end_matches("data.pkl").to_owned();
-    let mut left = LIMIT_BYTES;
+    // `torch.save` stores its files as they are: together they are no longer than the archive.
+    let limit = bytes.len() as u64;
+    let mut used = 0;
     let mut entry = |name: &str| -> Result<Vec<u8>> {
         let entry = archive.by_name(name).map_err(|_| bad("its archive lacks a storage"))?;
         let mut unpacked = Vec::new();
-        let limit = left;
-        let mut entry = entry.take(limit + 1);
         entry
+            .take(limit - used + 1)
             .read_to_end(&mut unpacked)
             .map_err(|_| bad("its archive is broken"))?;
-        left = limit
-            .checked_sub(unpacked.len() as u64)
-            .ok_or_else(|| too_large(unpacked.len() as u64))?;
+        used += unpacked.len() as u64;
+        if used > limit {
+            return Err(too_large(used, limit));
+        }
         Ok(unpacked)
     };
     let program = entry(pickle)?;
@@ -197,14 +199,15 @@ fn gather(
 ) -> Result<BTreeMap<String, TorchTensor>> {
     // Tied weights are views of one storage; more views than this are no network's, and would fill the memory.
     let total: u64 = storages.values().map(|storage| storage.len() as u64).sum();
-    let mut left = total.saturating_mul(4).min(LIMIT_BYTES);
+    let limit = total.saturating_mul(4).min(LIMIT_BYTES);
+    let mut left = limit;
     let mut of = |tensor: &TensorRef| -> Result<TorchTensor> {
         let storage = storages.get(&*tensor.storage.key);
         let storage = storage.ok_or_else(|| bad("a tensor has no storage"))?;
         let size = tensor.storage.dtype.size_bytes();
         let elements = tensor.shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side));
         let elements = elements.filter(|&all| all.checked_mul(size).is_some_and(|bytes| bytes as u64 <= left));
-        let elements = elements.ok_or_else(|| too_large(u64::MAX))?;
+        let elements = elements.ok_or_else(|| too_large(u64::MAX, limit))?;
         left -= (elements * size) as u64;
         // Strides of zero repeat values: what a tensor claims must be there.
         if elements * size > storage.len() {

@@ -1,12 +1,17 @@
 //! State dictionaries that `PyTorch` wrote (`fixtures/torch_pickle.py`), and what others may write.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Cursor, Read, Write},
+    path::Path,
+};
 
 use gander_formats::{
     DType, Error,
     torch_pickle::{TorchTensor, read, read_bytes},
 };
 use proptest::prelude::*;
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
@@ -39,6 +44,7 @@ fn both_forms_are_read() {
 
 #[test]
 fn programs_of_other_kinds_are_refused() {
+    let long_name = [b"X\xe8\x03\0\0", &b"a".repeat(1000)[..], b"q\0h\0\x93."].concat();
     let long_nest: Vec<u8> = [b")".to_vec(), b"\x85".repeat(1 << 20), b".".to_vec()].concat();
     for (program, reason) in [
         (&b""[..], "it ends within an instruction"),
@@ -55,6 +61,9 @@ fn programs_of_other_kinds_are_refused() {
         (b"h\x01.", "it recalls what it never kept"),
         (b"X\xff\xff\xff\xff.", "it ends within an instruction"),
         (&long_nest, "its values nest too deep"),
+        (&long_name, "the name of a function is too long"),
+        (b"]Naq\0h\0Na.", "it changes a value that is shared"),
+        (b"}NNsq\0NNs.", "it changes a value that is shared"),
     ] {
         match read_bytes(program) {
             Err(Error::Torch { reason: got }) => assert_eq!(got, reason),
@@ -62,6 +71,36 @@ fn programs_of_other_kinds_are_refused() {
         }
     }
     assert!(matches!(read(Path::new("/no/such/file")), Err(Error::Read { .. })));
+}
+
+/// A file in the new form whose storages go on in zeros.
+fn padded(zeros: usize, method: CompressionMethod) -> zip::result::ZipResult<Vec<u8>> {
+    let mut archive = ZipArchive::new(Cursor::new(fixture("torch_new.pth")))?;
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let name = entry.name()?.into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        if name.contains("/data/") {
+            bytes.resize(bytes.len() + zeros, 0);
+        }
+        let options = SimpleFileOptions::default().compression_method(method);
+        writer.start_file(name, options)?;
+        writer.write_all(&bytes)?;
+    }
+    Ok(writer.finish()?.into_inner())
+}
+
+#[test]
+fn an_archive_unpacks_to_no_more_than_its_length() {
+    let stored = padded(1 << 16, CompressionMethod::Stored).unwrap();
+    assert_eq!(read_bytes(&stored).unwrap().len(), 4);
+    let deflated = padded(1 << 16, CompressionMethod::Deflated).unwrap();
+    match read_bytes(&deflated) {
+        Err(Error::TooLarge { claimed, limit, .. }) => assert!(claimed > limit && limit == deflated.len() as u64),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Each line doubles what the last one holds; a machine that copied would need 2^60 values.

@@ -189,6 +189,42 @@ fn a_compressed_tar_over_the_limit_is_refused() {
 }
 
 #[test]
+fn a_header_without_end_is_damage() {
+    let much = vec![b'a'; 20 << 20];
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, bytes).unwrap();
+    };
+    let long = format!("{}/2.png", "long".repeat(50));
+    add("1.png", tar::EntryType::Regular, &png(9, 8, 1));
+    add("words.txt", tar::EntryType::Regular, &much);
+    add(&long, tar::EntryType::Regular, &png(9, 8, 2));
+    add("name", tar::EntryType::GNULongName, &much);
+    add("3.png", tar::EntryType::Regular, &png(9, 8, 3));
+    let folder = folder(&[("set.tar.gz", gzipped(&builder.into_inner().unwrap()))]);
+    let opened = open(&folder.path().join("set.tar.gz"), &any()).unwrap();
+    assert_eq!((opened.train.len(), opened.summary.other_files), (2, 1));
+    assert_eq!(
+        reasons(&opened),
+        ["set.tar.gz: the archive ends early, after 2 images: the header of a member has over 16777216 bytes"]
+    );
+}
+
+#[test]
+fn a_long_member_without_a_header_is_not_unpacked() {
+    let mut files = pictures();
+    files.push(("set/dog/zeros.png", vec![0; 65 << 20]));
+    let folder = folder(&[("set.zip", zipped(&files, zip::CompressionMethod::Deflated))]);
+    let opened = open(&folder.path().join("set.zip"), &any()).unwrap();
+    assert_eq!(opened.train.len(), 3);
+    let expected = "zeros.png: no header in its first 65536 bytes, and too long to unpack for one: 68157440 bytes";
+    assert_eq!(reasons(&opened), [expected]);
+}
+
+#[test]
 fn other_files_are_no_sets() {
     let files = [
         ("a.txt", b"words".to_vec()),

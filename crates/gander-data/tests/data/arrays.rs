@@ -148,9 +148,9 @@ fn npz_files_of_other_things_are_refused() {
     for file in [&float, &flat, &deep, &other, &float[..40].to_vec()] {
         assert!(matches!(open_npz(file, &any()), Err(Error::Corrupt { .. })));
     }
-    let many = npz(&[("images", DType::U8, &[10, 10, 10], &[0; 1000])]);
+    let large = npz(&[("images", DType::U8, &[1, 30, 30], &[0; 900])]);
     let error = open_npz(
-        &many,
+        &large,
         &OpenOptions {
             cache_bytes: 500,
             ..any()
@@ -163,4 +163,26 @@ fn npz_files_of_other_things_are_refused() {
         ("labels", DType::U8, &[3], &[0; 3]),
     ]);
     assert!(matches!(open_npz(&bad, &labeled()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn more_rows_than_can_be_listed_are_refused() {
+    let options = OpenOptions {
+        cache_bytes: 5000,
+        ..any()
+    };
+    let tiny = |rows| vec![("images-idx3-ubyte", idx(&[rows, 1, 1], &vec![0; rows as usize]))];
+    assert_eq!(open(folder(&tiny(10)).path(), &options).unwrap().train.len(), 10);
+    let error = open(folder(&tiny(1000)).path(), &options).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit_bytes: 5000, .. }), "{error}");
+    let images = |rows: usize| npz(&[("x_train", DType::U8, &[rows, 1, 1], &vec![0; rows])]);
+    assert_eq!(open_npz(&images(10), &options).unwrap().train.len(), 10);
+    let error = open_npz(&images(1000), &options).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit_bytes: 5000, .. }), "{error}");
+    // Each part could be listed alone.
+    let parts = npz(&[
+        ("x_train", DType::U8, &[30, 1, 1], &[0; 30]),
+        ("x_test", DType::U8, &[30, 1, 1], &[0; 30]),
+    ]);
+    assert!(matches!(open_npz(&parts, &options), Err(Error::TooLarge { .. })));
 }

@@ -362,6 +362,26 @@ fn a_file_that_fails_later_is_replaced_by_the_next_of_its_class() {
 }
 
 #[test]
+fn a_file_over_the_limit_is_left_out_unread() {
+    let folder = folder(&[("1.png", png(4, 4, 0)), ("2.png", png(4, 4, 1))]);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join("2.png"))
+        .unwrap();
+    file.set_len((1 << 30) + 1).unwrap();
+    let options = OpenOptions {
+        cache_bytes: 10,
+        ..any()
+    };
+    let opened = open(folder.path(), &options).unwrap();
+    assert_eq!(opened.train.len(), 1);
+    assert_eq!(
+        reasons(&opened),
+        ["2.png: the file has 1073741825 bytes, over the limit of 1073741824"]
+    );
+}
+
+#[test]
 fn the_longest_link_ends() {
     let folder = folder(&[("a/1.png", png(4, 4, 0)), ("a/2.png", png(4, 4, 1))]);
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! The part of Python's pickle machine that builds dictionaries of tensors.
 //!
 //! Values are immutable once they are shared, so that no cycle can come up; how deep they nest is counted, so that dropping
-//! them cannot overflow the stack; and sharing copies nothing, so that a short program cannot fill the memory.
+//! them cannot overflow the stack; and nothing that is shared is copied, so that a short program cannot fill the memory.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -10,6 +10,10 @@ use crate::{DType, Result};
 
 /// Deeper than any state dictionary.
 const MAX_DEPTH: usize = 32;
+/// PyTorch's own bound on the sides of a tensor (`dim_bitset_size` in `ATen/WrapDimUtilsMulti.h`).
+const MAX_RANK: usize = 64;
+/// Longer than the name of any function that rebuilds something.
+const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// A value of the machine.
 #[derive(Debug, Clone)]
@@ -171,6 +175,10 @@ impl<'a> Machine<'a> {
                 let (Value::Str(name), Value::Str(module)) = (self.pop()?, self.pop()?) else {
                     return Err(bad("it names a function by something else than text"));
                 };
+                // Both may be shared, and each name is a copy.
+                if module.len() + name.len() > MAX_NAME_BYTES {
+                    return Err(bad("the name of a function is too long"));
+                }
                 self.stack.push(Value::Global(format!("{module}.{name}").into()));
             }
             b'Q' => {
@@ -274,14 +282,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Adds to the container at the top; what the memo knows of it stays as it was.
+    /// Adds to the container at the top, of which the memo knows nothing.
     fn add(&mut self, items: Vec<Value>) -> Result<()> {
-        match self.stack.last_mut() {
-            Some(Value::Dict(dict)) if items.len().is_multiple_of(2) => Rc::make_mut(dict).extend(items),
-            Some(Value::List(list)) => Rc::make_mut(list).extend(items),
-            Some(Value::Opaque) => Ok(()),
-            _ => Err(bad("it adds to something that holds nothing")),
-        }
+        let container = match self.stack.last_mut() {
+            Some(Value::Dict(dict)) if items.len().is_multiple_of(2) => dict,
+            Some(Value::List(list)) => list,
+            Some(Value::Opaque) => return Ok(()),
+            _ => return Err(bad("it adds to something that holds nothing")),
+        };
+        // Python remembers containers while they are empty.
+        let container = Rc::get_mut(container).ok_or_else(|| bad("it changes a value that is shared"))?;
+        container.extend(items)
     }
 
     fn remember(&mut self, index: u64) -> Result<()> {
@@ -289,7 +300,7 @@ impl<'a> Machine<'a> {
             .stack
             .last()
             .ok_or_else(|| bad("it takes a value that is not there"))?;
-        // A container that is still empty is about to be filled; a copy that is kept would make each addition copy it.
+        // A container that is still empty is about to be filled, which one that is shared cannot be.
         let value = match value {
             Value::Dict(items) | Value::List(items) if items.items.is_empty() => Value::Opaque,
             value => value.clone(),
@@ -369,12 +380,31 @@ fn tensor(storage: &Rc<StorageRef>, offset: i64, shape: &Items, strides: &Items)
         };
         items.items.iter().map(side).collect()
     };
+    let rank = shape.items.len();
+    (rank == strides.items.len() && rank <= MAX_RANK).then_some(())?;
     let (shape, strides) = (sides(shape)?, sides(strides)?);
-    (shape.len() == strides.len()).then_some(())?;
     Some(Value::Tensor(Rc::new(TensorRef {
         storage: storage.clone(),
         offset: usize::try_from(offset).ok()?,
         shape,
         strides,
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_has_at_most_64_sides() {
+        let storage = Rc::new(StorageRef {
+            dtype: DType::F32,
+            key: "0".into(),
+        });
+        let ones = |rank| Items::new(vec![Value::Int(1); rank]).unwrap();
+        for (shape, strides, is_one) in [(0, 0, true), (64, 64, true), (64, 63, false), (65, 65, false)] {
+            let made = tensor(&storage, 0, &ones(shape), &ones(strides));
+            assert_eq!(made.is_some(), is_one, "{shape} and {strides}");
+        }
+    }
 }
