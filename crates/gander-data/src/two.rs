@@ -1,6 +1,6 @@
 //! Two sets that are trained on together: pairs, and collections without pairs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Skipped};
@@ -20,7 +20,8 @@ const SAME_PROPORTIONS: f64 = 1.05;
 /// Opens pairs of pictures: sets `[a, b]` of which the same index shows partners.
 ///
 /// **Layouts.** One source of pictures that each hold A on the left and B on the right; or two sources, or one folder
-/// with two sub-folders, in which partners have the same path (the ending of its name may differ). A `train` beside
+/// with two sub-folders, in which partners have the same path (the ending of its name may differ, and so
+/// may folders that all pictures of a source lie in). A `train` beside
 /// `test` or `val` is a split as in [`crate::open()`].
 ///
 /// **Left out**, with the reason: pictures without a partner, several of one name, partners of different proportions,
@@ -49,7 +50,7 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
                         .iter()
                         .cloned()
                         .partition(|item| folder(item) == Some(&names[1]));
-                    (Scan { items: a, ..all }, Some((b, Some(depth))))
+                    (Scan { items: a, ..all }, Some((b, [Own::At(depth); 2])))
                 }
                 None => (all, None),
             }
@@ -60,13 +61,15 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
                 a.skipped.extend(b.skipped.iter().cloned());
                 a.found += b.found;
             }
-            (a?, Some((b?.items, None)))
+            let (a, b) = (a?, b?.items);
+            let own = folders_of_their_own([&a.items, &b]);
+            (a, Some((b, own)))
         }
         several => return Err(too_many(several.len())),
     };
     let mut skipped = std::mem::take(&mut a.skipped);
-    let (items, partners, parts) = if let Some((b, depth)) = b {
-        let (items, partners) = matched([std::mem::take(&mut a.items), b], depth, &mut skipped);
+    let (items, partners, parts) = if let Some((b, own)) = b {
+        let (items, partners) = matched([std::mem::take(&mut a.items), b], own, &mut skipped);
         (items, partners, [Part::Whole; 2])
     } else {
         let items = halves(std::mem::take(&mut a.items), &mut skipped);
@@ -196,35 +199,71 @@ fn folder(item: &Item) -> Option<&String> {
 
 /// The two folders of a set whose images all stand in one of two, if any name is in both, and how deep they lie.
 fn two_folders(items: &[Item]) -> Option<([String; 2], usize)> {
-    let names: std::collections::BTreeSet<&String> = items.iter().filter_map(folder).collect();
+    let names: BTreeSet<&String> = items.iter().filter_map(folder).collect();
     let is_all = items.iter().all(|item| folder(item).is_some());
     let names: Vec<String> = names.into_iter().cloned().collect();
     let names = <[String; 2]>::try_from(names).ok().filter(|_| is_all)?;
     let is_at = |depth, item: &Item| item.entry.name.split('/').nth(depth) == folder(item).map(String::as_str);
     let mut depths = 0..items[0].entry.name.split('/').count();
     let depth = depths.find(|&depth| items.iter().all(|item| is_at(depth, item)))?;
-    let of = |name: &String| -> std::collections::BTreeSet<String> {
+    let of = |name: &String| -> BTreeSet<String> {
         let own = items.iter().filter(|item| folder(item) == Some(name));
-        own.map(|item| key(item, Some(depth))).collect()
+        own.map(|item| key(item, Own::At(depth))).collect()
     };
     (!of(&names[0]).is_disjoint(&of(&names[1]))).then_some((names, depth))
 }
 
-/// What partners share: the name without its ending and without the folder at `depth`, which tells A from B.
-fn key(item: &Item, depth: Option<usize>) -> String {
+/// Folders in the name of an image that its partner does not have.
+#[derive(Clone, Copy)]
+enum Own {
+    /// One at this depth, which tells A from B.
+    At(usize),
+    /// So many, from the first on.
+    First(usize),
+}
+
+/// None of two sources, unless no name is in both: then those that all images of a source lie in, as in an archive of a folder.
+fn folders_of_their_own(sets: [&[Item]; 2]) -> [Own; 2] {
+    let keys = sets.map(|items| {
+        items
+            .iter()
+            .map(|item| key(item, Own::First(0)))
+            .collect::<BTreeSet<_>>()
+    });
+    if !keys[0].is_disjoint(&keys[1]) {
+        return [Own::First(0); 2];
+    }
+    keys.map(|keys| {
+        let folders = |key: &String| -> Vec<String> { key.split('/').rev().skip(1).map(str::to_owned).collect() };
+        let mut shared = keys.first().map(folders).unwrap_or_default();
+        shared.reverse();
+        for key in &keys {
+            let same = shared.iter().zip(key.split('/')).take_while(|(a, b)| a == b).count();
+            shared.truncate(same);
+        }
+        Own::First(shared.len())
+    })
+}
+
+/// What partners share: the name without its ending and without the folders of its own.
+fn key(item: &Item, own: Own) -> String {
     let name = item.entry.name.as_str();
     let stem = match name.rsplit_once('.') {
         // The name of a row ends in its number.
         Some((stem, ending)) if !ending.contains('/') && !matches!(item.entry.place, Place::Row { .. }) => stem,
         _ => name,
     };
-    let parts = stem.split('/').enumerate().filter(|&(at, _)| Some(at) != depth);
+    let is_shared = |at| match own {
+        Own::At(depth) => at != depth,
+        Own::First(count) => at >= count,
+    };
+    let parts = stem.split('/').enumerate().filter(|&(at, _)| is_shared(at));
     parts.map(|(_, part)| part).collect::<Vec<_>>().join("/")
 }
 
 /// The images by key, without those that share one: nobody knows which of them the partner is.
-fn keyed(items: Vec<Item>, depth: Option<usize>, skipped: &mut Vec<Skipped>) -> Vec<(String, Item)> {
-    let items: Vec<_> = items.into_iter().map(|item| (key(&item, depth), item)).collect();
+fn keyed(items: Vec<Item>, own: Own, skipped: &mut Vec<Skipped>) -> Vec<(String, Item)> {
+    let items: Vec<_> = items.into_iter().map(|item| (key(&item, own), item)).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (key, _) in &items {
         *counts.entry(key.clone()).or_default() += 1;
@@ -236,8 +275,8 @@ fn keyed(items: Vec<Item>, depth: Option<usize>, skipped: &mut Vec<Skipped>) -> 
 }
 
 /// The images of both sets that have a partner of the same proportions, in the order of the first.
-fn matched(sets: [Vec<Item>; 2], depth: Option<usize>, skipped: &mut Vec<Skipped>) -> (Vec<Item>, Vec<Item>) {
-    let [a, b] = sets.map(|items| keyed(items, depth, skipped));
+fn matched([a, b]: [Vec<Item>; 2], own: [Own; 2], skipped: &mut Vec<Skipped>) -> (Vec<Item>, Vec<Item>) {
+    let [a, b] = [(a, own[0]), (b, own[1])].map(|(items, own)| keyed(items, own, skipped));
     let mut partners: BTreeMap<String, Item> = b.into_iter().collect();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for (key, item) in a {
@@ -423,6 +462,15 @@ mod tests {
         for root in ["sets", "top", "deep"] {
             assert_partners(&open_pairs(&[path(root)], &options).unwrap(), 4);
         }
+        // As in archives of two folders.
+        for (side, top) in [("A", "wrapped/one/sketches"), ("B", "wrapped/two/photos")] {
+            fs::create_dir_all(path(top)).unwrap();
+            fs::rename(path(&format!("deep/B/below/{side}")), path(&format!("{top}/{side}"))).unwrap();
+        }
+        assert_partners(
+            &open_pairs(&[path("wrapped/one"), path("wrapped/two")], &options).unwrap(),
+            4,
+        );
         let split = open_pairs(&[path("split")], &options).unwrap();
         assert_partners(&split, 2);
         let held = split.map(|opened| Opened {
