@@ -350,7 +350,7 @@ impl Device for Cpu {
 
     fn matmul(&self, g: &MatmulGeometry, a: &Array, b: &Array, bias: Option<&Array>, act: Activation) -> Result<Array> {
         let bias = bias.map(|bias| self.floats(bias));
-        self.fill_like(a, [g.batch * g.m * g.n], |ctx, c| {
+        self.fill_like(a, [g.output_len()], |ctx, c| {
             kernels::gemm::matmul(ctx, g, &self.floats(a), &self.floats(b), bias.as_deref(), act, c);
         })
     }

@@ -252,7 +252,7 @@ impl Operation for ScatterAddRows {
 impl Tensor {
     /// The same values with other sides of the same product.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
+        let shape = shape.into().countable("reshape")?;
         if shape == *self.shape() {
             return Ok(self.clone());
         }
