@@ -11,7 +11,7 @@
 
 use crate::{
     Activation, Array, Call, Device, Epilogue, Error, Gate, Operation, Reads, Result, Shape, Tensor, apply,
-    autograd::Onward, shape::num_elements,
+    autograd::Onward, ops::elementwise::require_float, shape::num_elements,
 };
 
 /// The complete geometry of a convolution, with shorter spatial ranks led by axes of size one.
@@ -617,6 +617,7 @@ impl Operation for Conv {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let y = device.conv(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(y.reshaped(self.shapes.output.clone()))
     }
@@ -671,6 +672,7 @@ impl Operation for ConvInputGrad {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let dx = device.conv_input_grad(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(dx.reshaped(self.shapes.input.clone()))
     }
@@ -713,6 +715,7 @@ impl Operation for ConvWeightGrad {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         Ok(device
             .conv_weight_grad(&self.geometry, inputs[0], inputs[1])?
             .reshaped(self.shapes.weight.clone()))

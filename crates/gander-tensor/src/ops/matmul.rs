@@ -3,7 +3,7 @@
 use crate::{
     Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply,
     autograd::only,
-    ops::conv::sum_to_channels,
+    ops::{conv::sum_to_channels, elementwise::require_float},
     shape::{self, num_elements},
 };
 
@@ -200,6 +200,7 @@ impl Operation for Matmul {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let c = device.matmul(
             &self.geometry,
             inputs[0],

@@ -1,6 +1,7 @@
 //! Max pooling. (Average pooling is a linear map: see [`super::resample`].)
 
-use crate::{Error, Result, Tensor, ops::conv::ConvGeometry};
+use super::{conv::ConvGeometry, elementwise::require_float};
+use crate::{Error, Result, Tensor};
 
 /// The geometry of a pooling, which is that of a depthwise convolution with `in_channels` channels.
 pub type PoolGeometry = ConvGeometry;
@@ -68,6 +69,7 @@ impl Tensor {
             out_channels: channels,
             groups: channels,
         };
+        require_float(op, &[self.array()])?;
         let indices = self.device().max_pool_indices(&geometry, self.array())?;
         let indices = Tensor::from_array(indices, self.device());
         let output = [&[self.side(0)], sides.as_slice(), &[channels]].concat();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::elementwise::require_float;
 use crate::{Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// A sparse matrix that maps an axis of `in_len` positions to one of `out_len`, in compressed rows.
@@ -215,6 +216,7 @@ impl Operation for MapAxis {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.map_axis(inputs[0], self.axis, &self.map)
     }
 
