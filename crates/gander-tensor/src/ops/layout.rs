@@ -316,7 +316,7 @@ impl Tensor {
         apply(GatherRows, &[self, indices])
     }
 
-    /// Converted to another dtype; gradients pass through as they are.
+    /// Converted to another dtype; gradients pass through as they are. Integers lose what follows the point.
     pub fn cast(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype() {
             Ok(self.clone())
@@ -361,6 +361,17 @@ mod tests {
     use super::*;
 
     type Named = (&'static str, fn(&Tensor) -> Result<Tensor>);
+
+    #[test]
+    fn integers_are_rounded_towards_zero_and_held_to_their_range() {
+        let values = [-1.5, 0.5, 1.5, 2.75, 300.0, f32::NAN];
+        for device in [Cpu::shared(), Reference::shared()] {
+            let x = Tensor::from_slice(&values, [6], &device).unwrap();
+            let cast = |dtype| x.cast(dtype).unwrap().to_vec().unwrap();
+            assert_eq!(cast(DType::U8), [0.0, 0.0, 1.0, 2.0, 255.0, 0.0]);
+            assert_eq!(cast(DType::U32), [0.0, 0.0, 1.0, 2.0, 300.0, 0.0]);
+        }
+    }
 
     #[test]
     fn labels_and_pixels_are_not_computed_with() {
