@@ -95,12 +95,12 @@ impl ConvGeometry {
     }
 }
 
-fn positions(sides: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+pub(crate) fn positions(sides: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     let [depth, height, width] = sides;
     (0..depth).flat_map(move |z| (0..height).flat_map(move |y| (0..width).map(move |x| [z, y, x])))
 }
 
-fn flat(n: usize, at: [usize; 3], sides: [usize; 3]) -> usize {
+pub(crate) fn flat(n: usize, at: [usize; 3], sides: [usize; 3]) -> usize {
     ((n * sides[0] + at[0]) * sides[1] + at[1]) * sides[2] + at[2]
 }
 

@@ -69,6 +69,13 @@ impl Tensor {
             out_channels: channels,
             groups: channels,
         };
+        if u32::try_from(geometry.input_len()).is_err() {
+            return Err(Error::InvalidShape {
+                op,
+                expected: "fewer than 2³² values".into(),
+                got: self.shape().clone(),
+            });
+        }
         require_float(op, &[self.array()])?;
         let indices = self.device().max_pool_indices(&geometry, self.array())?;
         let indices = Tensor::from_array(indices, self.device());
@@ -115,4 +122,24 @@ pub fn minibatch_std(x: &Tensor, group_size: usize) -> Result<Tensor> {
     let spatial: usize = map[1..].iter().product();
     let deviation = deviation.broadcast_to([group_size, groups, spatial])?.reshape(map)?;
     crate::concat(&[x, &deviation], -1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{Array, DType, Reference};
+
+    use super::*;
+
+    #[test]
+    fn what_u32_does_not_count_is_not_pooled() {
+        let image = Array::new([1 << 16, 1 << 8, 1 << 8, 1], DType::F32, Arc::new(()));
+        let image = Tensor::from_array(image, &Reference::shared());
+        let error = image.max_pool(2, 2, 0).expect_err("2³² values").to_string();
+        assert_eq!(
+            error,
+            "max_pool: expected fewer than 2³² values, got shape [65536, 256, 256, 1]"
+        );
+    }
 }
