@@ -169,6 +169,9 @@ fn three(sides: &[usize], fill: usize) -> [usize; 3] {
 /// - `weight`: `[kernel…, in / groups, out]`
 /// - `bias`: `[out]`
 /// - returns: `[batch, spatial…, out]`, each side `(side + 2·padding − dilation·(kernel − 1) − 1) / stride + 1`
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a leaky relu of negative slope.
 pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     conv_of(x, weight, bias, None, options)
 }
@@ -205,6 +208,7 @@ fn conv_of(
     options: ConvOptions,
 ) -> Result<Tensor> {
     let op = "conv";
+    options.activation.keeps_sign(op)?;
     let spatial = check_operands(op, x, weight, options)?;
     let (in_channels, out_channels) = (x.shape().channels(), weight.shape().channels());
     let group_channels = weight.side(-2);
@@ -283,8 +287,12 @@ fn conv_of(
 /// - `bias`: `[out]`
 /// - returns: `[batch, spatial…, out]`, each side
 ///   `(side − 1)·stride − 2·padding + dilation·(kernel − 1) + output_padding + 1`
+///
+/// # Errors
+/// As for [`conv`].
 pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     let op = "conv_transpose";
+    options.activation.keeps_sign(op)?;
     let spatial = check_operands(op, x, weight, options)?;
     let out_channels = weight.shape().channels();
     if x.shape().channels() != out_channels || !out_channels.is_multiple_of(options.groups) {
@@ -743,6 +751,21 @@ mod tests {
     use crate::Cpu;
 
     use super::*;
+
+    #[test]
+    fn a_leaky_relu_that_hides_the_sign_is_refused() {
+        let device = Cpu::shared();
+        let (x, weight) = (Tensor::zeros([1, 5, 1], &device), Tensor::zeros([3, 1, 1], &device));
+        let (x, weight) = (x.unwrap(), weight.unwrap());
+        for (slope, fits) in [(0.2, true), (0.0, true), (-0.2, false)] {
+            let options = ConvOptions {
+                activation: Activation::LeakyRelu(slope),
+                ..ConvOptions::default()
+            };
+            assert_eq!(conv(&x, &weight, None, options).is_ok(), fits, "{slope}");
+            assert_eq!(conv_transpose(&x, &weight, None, options).is_ok(), fits, "{slope}");
+        }
+    }
 
     #[test]
     fn sides_that_cannot_be_counted_are_refused() {

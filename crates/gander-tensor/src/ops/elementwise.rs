@@ -125,6 +125,18 @@ impl Activation {
         }
     }
 
+    /// The gradient behind a sum asks the result alone on which side of zero the sum was, which a negative slope hides.
+    pub(super) fn keeps_sign(self, op: &'static str) -> Result<()> {
+        if self.slope().is_none_or(|slope| slope >= 0.0) {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument {
+            op,
+            argument: "activation",
+            value: format!("{self:?}"),
+        })
+    }
+
     /// Whether it is a factor on each side of zero.
     pub(crate) fn is_piecewise_linear(self) -> bool {
         matches!(self, Self::Identity | Self::Relu | Self::LeakyRelu(_))

@@ -92,8 +92,12 @@ pub fn matmul(a: &Tensor, b: &Tensor, options: MatmulOptions) -> Result<Tensor> 
 /// # Shapes
 /// - `x`: `[…, in]`, `weight`: `[in, out]`, `bias`: `[out]`
 /// - returns: `[…, out]`
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a leaky relu of negative slope.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let op = "linear";
+    activation.keeps_sign(op)?;
     if weight.shape().rank() != 2 || x.shape().rank() == 0 || x.shape().channels() != weight.side(0) {
         return Err(Error::ShapeMismatch {
             op,
@@ -264,6 +268,16 @@ mod tests {
     use crate::Cpu;
 
     use super::*;
+
+    #[test]
+    fn a_leaky_relu_that_hides_the_sign_is_refused() {
+        let device = Cpu::shared();
+        let zeros = Tensor::zeros([2, 2], &device).unwrap();
+        for (slope, fits) in [(0.2, true), (0.0, true), (-0.2, false), (f32::NAN, false)] {
+            let made = linear(&zeros, &zeros, None, Activation::LeakyRelu(slope));
+            assert_eq!(made.is_ok(), fits, "{slope}");
+        }
+    }
 
     #[test]
     fn results_that_cannot_be_counted_are_refused() {
