@@ -97,8 +97,8 @@ impl Tensor {
 /// Karras et al. 2018, section 3, <https://arxiv.org/abs/1710.10196>.
 pub fn minibatch_std(x: &Tensor, group_size: usize) -> Result<Tensor> {
     let op = "minibatch_std";
-    let batch = x.side(0);
-    if x.shape().rank() < 3 || group_size == 0 || !batch.is_multiple_of(group_size) {
+    let batch = x.shape().first().copied().unwrap_or(0);
+    if x.shape().rank() < 3 || batch == 0 || group_size == 0 || !batch.is_multiple_of(group_size) {
         let value = format!("{group_size} for shape {:?}", x.shape());
         return Err(Error::InvalidArgument {
             op,
@@ -131,6 +131,14 @@ mod tests {
     use crate::{Array, DType, Reference};
 
     use super::*;
+
+    #[test]
+    fn deviations_are_those_of_images() {
+        for shape in [[].as_slice(), &[4], &[0, 2, 2, 3]] {
+            let x = Tensor::ones(shape, &Reference::shared()).unwrap();
+            assert!(minibatch_std(&x, 2).is_err(), "{shape:?}");
+        }
+    }
 
     #[test]
     fn what_u32_does_not_count_is_not_pooled() {
