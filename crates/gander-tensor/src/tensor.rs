@@ -42,6 +42,21 @@ pub(crate) struct Origin {
     pub(crate) inputs: Vec<Tensor>,
 }
 
+impl Drop for Origin {
+    /// With a stack of its own: a long history would not fit the thread's.
+    fn drop(&mut self) {
+        let mut stack = std::mem::take(&mut self.inputs);
+        while let Some(Tensor(inner)) = stack.pop() {
+            if let Some(Inner {
+                origin: Some(origin), ..
+            }) = Arc::into_inner(inner).as_mut()
+            {
+                stack.append(&mut origin.inputs);
+            }
+        }
+    }
+}
+
 impl Tensor {
     /// Wraps a device's value, without history.
     pub fn from_array(array: Array, device: &DeviceRef) -> Self {
@@ -239,9 +254,20 @@ impl fmt::Debug for Tensor {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Cpu, RandomKey};
+    use crate::{Cpu, RandomKey, Reference};
 
     use super::*;
+
+    #[test]
+    fn a_long_history_is_dropped_on_a_small_stack() {
+        let one = Tensor::ones([1], &Reference::shared()).unwrap();
+        let mut sum = one.watch();
+        for _ in 0..200_000 {
+            sum = sum.add(&one).unwrap();
+        }
+        let thread = std::thread::Builder::new().stack_size(64 << 10);
+        thread.spawn(move || drop(sum)).unwrap().join().unwrap();
+    }
 
     #[test]
     fn shapes_that_cannot_be_counted_are_refused() {
