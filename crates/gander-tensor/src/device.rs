@@ -123,7 +123,8 @@ pub trait Device: Debug + Send + Sync {
     fn download_f64(&self, x: &Array) -> Result<Vec<f64>>;
     /// One value everywhere.
     fn full(&self, shape: &Shape, value: f32) -> Result<Array>;
-    /// Converted to another dtype, rounded to nearest even.
+    /// Converted to another dtype: to floating point rounded to nearest even, to integers rounded towards zero and held
+    /// to their range.
     fn cast(&self, x: &Array, dtype: DType) -> Result<Array>;
     /// Uniform numbers in `0..1`; element `i` depends on `(key, counter, i)` alone.
     fn uniform(&self, shape: &Shape, key: u64, counter: u64) -> Result<Array>;

@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod peak;
+pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod resample;

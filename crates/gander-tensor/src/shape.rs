@@ -8,10 +8,43 @@ use crate::{Error, Result};
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(Vec<usize>);
 
+/// The product of sides; `None` where it is too large to be counted.
+pub(crate) fn product(sides: &[usize]) -> Option<usize> {
+    if sides.contains(&0) {
+        return Some(0);
+    }
+    sides
+        .iter()
+        .try_fold(1, |product: usize, &side| product.checked_mul(side))
+}
+
+/// The product of sides, of which memory is sized.
+///
+/// # Panics
+/// If it is too large to be counted: wrapped around, it would stand for less memory than is written.
+pub(crate) fn num_elements(sides: &[usize]) -> usize {
+    product(sides).expect("a product of sides that can be counted")
+}
+
 impl Shape {
     /// Number of elements.
+    ///
+    /// # Panics
+    /// If they are too many to be counted.
     pub fn num_elements(&self) -> usize {
-        self.0.iter().product()
+        num_elements(&self.0)
+    }
+
+    /// The shape, if the bytes of its elements can be counted, eight each at most.
+    pub(crate) fn countable(self, op: &'static str) -> Result<Self> {
+        if product(&self.0).is_some_and(|elements| elements.checked_mul(size_of::<f64>()).is_some()) {
+            return Ok(self);
+        }
+        Err(Error::InvalidShape {
+            op,
+            expected: "elements that can be counted".into(),
+            got: self,
+        })
     }
 
     /// Number of axes.
@@ -43,7 +76,7 @@ impl Shape {
                 }),
             })
             .collect::<Result<Vec<_>>>()
-            .map(Self)
+            .and_then(|sides| Self(sides).countable(op))
     }
 
     /// An axis that may be counted from the end (−1 is the last).
@@ -114,6 +147,17 @@ mod tests {
         assert_eq!(*shape(&[4, 1, 3], &[5, 1]).unwrap(), [4, 5, 3]);
         assert_eq!(*shape(&[], &[2]).unwrap(), [2]);
         assert!(shape(&[2, 3], &[2]).is_err());
+    }
+
+    #[test]
+    fn products_that_cannot_be_counted_are_refused() {
+        let wide = Shape::from([1 << 40, 1 << 40]);
+        assert_eq!(product(&wide), None);
+        assert!(Shape::broadcast("test", &wide, &[1].into()).is_err());
+        assert!(Shape::from([1 << 62]).countable("test").is_err());
+        let empty = Shape::from([1 << 40, 1 << 40, 0]);
+        assert_eq!(empty.num_elements(), 0);
+        assert!(empty.countable("test").is_ok());
     }
 
     #[test]

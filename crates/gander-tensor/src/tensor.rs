@@ -42,6 +42,21 @@ pub(crate) struct Origin {
     pub(crate) inputs: Vec<Tensor>,
 }
 
+impl Drop for Origin {
+    /// With a stack of its own: a long history would not fit the thread's.
+    fn drop(&mut self) {
+        let mut stack = std::mem::take(&mut self.inputs);
+        while let Some(Tensor(inner)) = stack.pop() {
+            if let Some(Inner {
+                origin: Some(origin), ..
+            }) = Arc::into_inner(inner).as_mut()
+            {
+                stack.append(&mut origin.inputs);
+            }
+        }
+    }
+}
+
 impl Tensor {
     /// Wraps a device's value, without history.
     pub fn from_array(array: Array, device: &DeviceRef) -> Self {
@@ -70,7 +85,7 @@ impl Tensor {
 
     /// Little-endian bytes in the order of the shape.
     pub fn from_bytes(bytes: &[u8], dtype: DType, shape: impl Into<Shape>, device: &DeviceRef) -> Result<Self> {
-        let shape = shape.into();
+        let shape = shape.into().countable("from_bytes")?;
         if bytes.len() != shape.num_elements() * dtype.size_bytes() {
             let expected = format!(
                 "{} bytes of {dtype}, got {}",
@@ -88,7 +103,8 @@ impl Tensor {
 
     /// One value everywhere.
     pub fn full(value: f32, shape: impl Into<Shape>, device: &DeviceRef) -> Result<Self> {
-        Ok(Self::from_array(device.full(&shape.into(), value)?, device))
+        let shape = shape.into().countable("full")?;
+        Ok(Self::from_array(device.full(&shape, value)?, device))
     }
 
     /// Zeros.
@@ -103,12 +119,14 @@ impl Tensor {
 
     /// Standard normal numbers; the same key gives the same numbers.
     pub fn normal(key: RandomKey, shape: impl Into<Shape>, device: &DeviceRef) -> Result<Self> {
-        Ok(Self::from_array(device.normal(&shape.into(), key.value(), 0)?, device))
+        let shape = shape.into().countable("normal")?;
+        Ok(Self::from_array(device.normal(&shape, key.value(), 0)?, device))
     }
 
     /// Uniform numbers in `0..1`; the same key gives the same numbers.
     pub fn uniform(key: RandomKey, shape: impl Into<Shape>, device: &DeviceRef) -> Result<Self> {
-        Ok(Self::from_array(device.uniform(&shape.into(), key.value(), 0)?, device))
+        let shape = shape.into().countable("uniform")?;
+        Ok(Self::from_array(device.uniform(&shape, key.value(), 0)?, device))
     }
 
     /// Its identity.
@@ -231,5 +249,39 @@ impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let origin = self.0.origin.as_ref().map_or("leaf", |origin| origin.operation.name());
         write!(f, "Tensor({} {:?}, {origin})", self.dtype(), self.shape())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cpu, RandomKey, Reference};
+
+    use super::*;
+
+    #[test]
+    fn a_long_history_is_dropped_on_a_small_stack() {
+        let one = Tensor::ones([1], &Reference::shared()).unwrap();
+        let mut sum = one.watch();
+        for _ in 0..200_000 {
+            sum = sum.add(&one).unwrap();
+        }
+        let thread = std::thread::Builder::new().stack_size(64 << 10);
+        thread.spawn(move || drop(sum)).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_counted_are_refused() {
+        let device = Cpu::shared();
+        let key = RandomKey::from_seed(1);
+        for shape in [[1 << 40, 1 << 40], [1 << 62, 1]] {
+            assert!(Tensor::from_slice(&[], shape, &device).is_err());
+            assert!(Tensor::zeros(shape, &device).is_err());
+            assert!(Tensor::normal(key, shape, &device).is_err());
+            assert!(Tensor::uniform(key, shape, &device).is_err());
+            let empty = Tensor::zeros([0], &device).unwrap();
+            assert!(empty.reshape(shape).is_err());
+            let one = Tensor::zeros([1], &device).unwrap();
+            assert!(one.broadcast_to(shape).is_err());
+        }
     }
 }

@@ -74,7 +74,8 @@ impl Adam {
     /// One step. `gradients` stand in the order of [`Parameters::weights`].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if there is not one gradient for each weight.
+    /// [`Error::InvalidArgument`] if there is not one gradient for each weight, [`Error::ShapeMismatch`] if one has
+    /// another shape. Then nothing has changed.
     pub fn step(&mut self, parameters: &Parameters, gradients: Vec<Tensor>) -> Result<()> {
         if gradients.len() != self.moments.len() {
             let value = format!("{} for {} weights", gradients.len(), self.moments.len());
@@ -83,6 +84,16 @@ impl Adam {
                 argument: "gradients",
                 value,
             });
+        }
+        for (weight, gradient) in parameters.weights().zip(&gradients) {
+            let weight = weight.get();
+            if weight.shape() != gradient.shape() {
+                return Err(Error::ShapeMismatch {
+                    op: "adam",
+                    left: weight.shape().clone(),
+                    right: gradient.shape().clone(),
+                });
+            }
         }
         let AdamConfig { lr, beta1, beta2, eps } = self.config;
         self.steps += 1;
@@ -157,7 +168,7 @@ impl Adam {
 
 #[cfg(test)]
 mod tests {
-    use gander_tensor::{RandomKey, Reference};
+    use gander_tensor::{Cpu, RandomKey, Reference};
 
     use super::*;
     use crate::{Init, Scope};
@@ -253,5 +264,18 @@ mod tests {
                 .is_err()
         );
         assert_eq!((values(&parameters), adam.steps()), (vec![1.0, 1.0], 0));
+    }
+
+    #[test]
+    fn a_gradient_of_another_shape_changes_nothing() {
+        for device in [Reference::shared(), Cpu::shared()] {
+            let parameters = network(&device);
+            let mut adam = Adam::new(CONFIG, &parameters).unwrap();
+            let mut gradients = gradients([1.0, 1.0], &device);
+            gradients[1] = Tensor::ones([2], &device).unwrap();
+            let error = adam.step(&parameters, gradients).expect_err("two for one").to_string();
+            assert_eq!(error, "adam: shapes [1] and [2] do not fit");
+            assert_eq!((values(&parameters), adam.steps()), (vec![1.0, 1.0], 0));
+        }
     }
 }

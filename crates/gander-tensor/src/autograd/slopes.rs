@@ -16,10 +16,12 @@ pub fn is_piecewise_linear(output: &Tensor, inputs: &[&Tensor]) -> bool {
     let leads = Leads::find(&[output], inputs);
     leads.contains(output)
         && leads.through(output).iter().all(|tensor| {
-            inputs.iter().any(|input| input.id() == tensor.id())
+            let varies = varies(tensor, &leads);
+            // An input may depend on another one.
+            !varies.contains(&true)
                 || tensor
                     .origin()
-                    .is_some_and(|origin| origin.operation.is_piecewise_linear(&varies(tensor, &leads)))
+                    .is_some_and(|origin| origin.operation.is_piecewise_linear(&varies))
         })
 }
 
@@ -119,7 +121,13 @@ impl Slopes {
                         is_gated: false,
                         offers: &[],
                     };
-                    changes.insert(step.output.id(), origin.operation.tangent(&call, &moved)?);
+                    let brought = origin.operation.tangent(&call, &moved)?;
+                    // An input that depends on another one has a change of its own too.
+                    let change = match changes.get(&step.output.id()) {
+                        Some(own) => own.add(&brought)?,
+                        None => brought,
+                    };
+                    changes.insert(step.output.id(), change);
                 }
                 // What nobody reads again goes back to the pool.
                 for operand in &origin.inputs {
@@ -200,4 +208,56 @@ fn to_weights(step: &Step, moved: &[Option<Tensor>], leads: &Leads, pending: &mu
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, DeviceRef, GradOptions, RandomKey, Reference, grad, linear};
+
+    fn random(shape: &[usize], seed: u64, device: &DeviceRef) -> Tensor {
+        Tensor::normal(RandomKey::from_seed(seed), shape, device).unwrap()
+    }
+
+    #[test]
+    fn an_input_that_depends_on_another_has_both_changes() {
+        let device = Reference::shared();
+        let leaf = |shape: &[usize], seed| random(shape, seed, &device).watch();
+        let (x, weights) = (leaf(&[4, 3], 1), [leaf(&[3, 5], 2), leaf(&[5, 6], 3), leaf(&[6, 2], 4)]);
+        let leaky = Activation::LeakyRelu(0.2);
+        let inner = linear(&x, &weights[0], None, leaky).unwrap();
+        let output = linear(&inner, &weights[1], None, leaky).unwrap();
+        let output = linear(&output, &weights[2], None, Activation::Identity).unwrap();
+        let (inputs, weights) = ([&x, &inner], weights.each_ref());
+        assert!(is_piecewise_linear(&output, &inputs));
+
+        let seeds = random(&[4, 2], 5, &device);
+        let changes = [random(&[4, 3], 6, &device), random(&[4, 5], 7, &device)];
+        let create = GradOptions {
+            create_graph: true,
+            ..GradOptions::default()
+        };
+        let mut sum = output.mul(&seeds).unwrap().sum_all().unwrap();
+        for (slope, change) in grad(&[&sum], &inputs, create).unwrap().iter().zip(&changes) {
+            sum = sum.add(&slope.mul(change).unwrap().sum_all().unwrap()).unwrap();
+        }
+        let expected = grad(&[&sum], &weights, GradOptions::default()).unwrap();
+        let slopes = slopes(&output, &seeds, &inputs).unwrap();
+        let got = slopes.weight_gradients(changes.into(), &weights).unwrap();
+        for (got, expected) in got.iter().zip(&expected) {
+            let (got, expected) = (got.to_vec_f64().unwrap(), expected.to_vec_f64().unwrap());
+            for (got, expected) in got.iter().zip(&expected) {
+                assert!((got - expected).abs() < 1e-9, "{got} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_between_two_inputs_must_be_piecewise_linear() {
+        let x = random(&[4], 1, &Reference::shared()).watch();
+        let bent = x.tanh().unwrap();
+        let output = bent.add(&x).unwrap();
+        assert!(is_piecewise_linear(&output, &[&bent]));
+        assert!(!is_piecewise_linear(&output, &[&x, &bent]));
+    }
 }

@@ -15,13 +15,7 @@ use crate::{
         memory::{Buffer, Pool},
         threads::ThreadPool,
     },
-    ops::{
-        conv::ConvGeometry,
-        matmul::MatmulGeometry,
-        pool::{self, PoolGeometry},
-        reduce::ReduceOp,
-        resample::AxisMap,
-    },
+    ops::{conv::ConvGeometry, matmul::MatmulGeometry, pool::PoolGeometry, reduce::ReduceOp, resample::AxisMap},
 };
 
 /// How the processor is used.
@@ -350,7 +344,7 @@ impl Device for Cpu {
 
     fn matmul(&self, g: &MatmulGeometry, a: &Array, b: &Array, bias: Option<&Array>, act: Activation) -> Result<Array> {
         let bias = bias.map(|bias| self.floats(bias));
-        self.fill_like(a, [g.batch * g.m * g.n], |ctx, c| {
+        self.fill_like(a, [g.output_len()], |ctx, c| {
             kernels::gemm::matmul(ctx, g, &self.floats(a), &self.floats(b), bias.as_deref(), act, c);
         })
     }
@@ -376,9 +370,10 @@ impl Device for Cpu {
     }
 
     fn max_pool_indices(&self, g: &PoolGeometry, x: &Array) -> Result<Array> {
-        // Max pooling stands in few of the networks; the plain loop serves until one of them needs more.
-        let indices = pool::max_indices_reference(g, &self.download_f64(x)?);
-        self.upload(bytemuck::cast_slice(&indices), DType::U32, &[indices.len()].into())
+        let len = g.output_len();
+        let mut indices = self.take(len);
+        kernels::pool::max_indices(&self.context, g, &self.floats(x), &mut indices.as_mut_slice()[..len]);
+        Ok(Array::new([len], DType::U32, Arc::new(indices)))
     }
 
     fn moments(&self, g: NormGeometry, x: &Array) -> Result<BatchStatistics> {

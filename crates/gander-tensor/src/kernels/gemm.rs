@@ -223,6 +223,9 @@ pub(super) struct Set {
 impl Set {
     /// The loops for an instruction set, which must be available.
     pub(super) fn of(isa: Isa, precision: Precision) -> &'static Self {
+        // Elsewhere no set multiplies in bfloat16.
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = precision;
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if precision == Precision::Bf16 && isa.has_bf16() => &avx512::BF16,

@@ -11,7 +11,7 @@
 
 use crate::{
     Activation, Array, Call, Device, Epilogue, Error, Gate, Operation, Reads, Result, Shape, Tensor, apply,
-    autograd::Onward,
+    autograd::Onward, ops::elementwise::require_float, shape::num_elements,
 };
 
 /// The complete geometry of a convolution, with shorter spatial ranks led by axes of size one.
@@ -47,17 +47,20 @@ pub struct ConvGeometry {
 impl ConvGeometry {
     /// Number of input values.
     pub fn input_len(&self) -> usize {
-        self.batch * self.input.iter().product::<usize>() * self.in_channels
+        let [depth, height, width] = self.input;
+        num_elements(&[self.batch, depth, height, width, self.in_channels])
     }
 
     /// Number of output values.
     pub fn output_len(&self) -> usize {
-        self.batch * self.output.iter().product::<usize>() * self.out_channels
+        let [depth, height, width] = self.output;
+        num_elements(&[self.batch, depth, height, width, self.out_channels])
     }
 
     /// Number of weights.
     pub fn weight_len(&self) -> usize {
-        self.kernel.iter().product::<usize>() * self.in_channels / self.groups * self.out_channels
+        let [depth, height, width] = self.kernel;
+        num_elements(&[depth, height, width, self.in_channels / self.groups, self.out_channels])
     }
 
     /// Multiplications and additions of the direct algorithm, padding counted as data.
@@ -92,12 +95,12 @@ impl ConvGeometry {
     }
 }
 
-fn positions(sides: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+pub(crate) fn positions(sides: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     let [depth, height, width] = sides;
     (0..depth).flat_map(move |z| (0..height).flat_map(move |y| (0..width).map(move |x| [z, y, x])))
 }
 
-fn flat(n: usize, at: [usize; 3], sides: [usize; 3]) -> usize {
+pub(crate) fn flat(n: usize, at: [usize; 3], sides: [usize; 3]) -> usize {
     ((n * sides[0] + at[0]) * sides[1] + at[1]) * sides[2] + at[2]
 }
 
@@ -166,6 +169,9 @@ fn three(sides: &[usize], fill: usize) -> [usize; 3] {
 /// - `weight`: `[kernel…, in / groups, out]`
 /// - `bias`: `[out]`
 /// - returns: `[batch, spatial…, out]`, each side `(side + 2·padding − dilation·(kernel − 1) − 1) / stride + 1`
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a leaky relu of negative slope.
 pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     conv_of(x, weight, bias, None, options)
 }
@@ -202,6 +208,7 @@ fn conv_of(
     options: ConvOptions,
 ) -> Result<Tensor> {
     let op = "conv";
+    options.activation.keeps_sign(op)?;
     let spatial = check_operands(op, x, weight, options)?;
     let (in_channels, out_channels) = (x.shape().channels(), weight.shape().channels());
     let group_channels = weight.side(-2);
@@ -214,9 +221,11 @@ fn conv_of(
     }
     let kernel = &weight.shape()[..spatial];
     let mut sides = Vec::with_capacity(spatial);
+    let mut padded = Vec::with_capacity(spatial);
     for (&side, &k) in x.shape()[1..=spatial].iter().zip(kernel) {
-        let reach = options.dilation * (k - 1) + 1;
-        let Some(room) = (side + 2 * options.padding).checked_sub(reach) else {
+        let full = options.padding.saturating_mul(2).saturating_add(side);
+        let reach = options.dilation.saturating_mul(k - 1).saturating_add(1);
+        let Some(room) = full.checked_sub(reach) else {
             let expected = format!("sides of at least {reach} with padding {}", options.padding);
             return Err(Error::InvalidShape {
                 op,
@@ -225,7 +234,9 @@ fn conv_of(
             });
         };
         sides.push(room / options.stride + 1);
+        padded.push(full);
     }
+    check_padded(op, x, &padded, out_channels)?;
     let geometry = ConvGeometry {
         batch: x.side(0),
         input: three(&x.shape()[1..=spatial], 1),
@@ -241,7 +252,7 @@ fn conv_of(
     let shapes = Shapes {
         input: x.shape().clone(),
         weight: weight.shape().clone(),
-        output: [&[x.side(0)], sides.as_slice(), &[out_channels]].concat().into(),
+        output: Shape::from([&[x.side(0)], sides.as_slice(), &[out_channels]].concat()).countable(op)?,
     };
     check_bias(op, bias, out_channels)?;
     if let Some(added) = added
@@ -276,10 +287,14 @@ fn conv_of(
 /// - `bias`: `[out]`
 /// - returns: `[batch, spatial…, out]`, each side
 ///   `(side − 1)·stride − 2·padding + dilation·(kernel − 1) + output_padding + 1`
+///
+/// # Errors
+/// As for [`conv`].
 pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor> {
     let op = "conv_transpose";
+    options.activation.keeps_sign(op)?;
     let spatial = check_operands(op, x, weight, options)?;
-    let (in_channels, out_channels) = (weight.side(-2) * options.groups, weight.shape().channels());
+    let out_channels = weight.shape().channels();
     if x.shape().channels() != out_channels || !out_channels.is_multiple_of(options.groups) {
         return Err(Error::ShapeMismatch {
             op,
@@ -287,6 +302,7 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
             right: weight.shape().clone(),
         });
     }
+    let in_channels = weight.side(-2) * options.groups;
     if options.output_padding >= options.stride.max(options.dilation) {
         let value = options.output_padding.to_string();
         return Err(Error::InvalidArgument {
@@ -297,9 +313,15 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
     }
     let kernel = &weight.shape()[..spatial];
     let mut sides = Vec::with_capacity(spatial);
+    let mut padded = Vec::with_capacity(spatial);
     for (&side, &k) in x.shape()[1..=spatial].iter().zip(kernel) {
-        let full = side.saturating_sub(1) * options.stride + options.dilation * (k - 1) + options.output_padding + 1;
-        let Some(side) = full.checked_sub(2 * options.padding).filter(|&side| side > 0) else {
+        let full = side
+            .saturating_sub(1)
+            .saturating_mul(options.stride)
+            .saturating_add(options.dilation.saturating_mul(k - 1))
+            .saturating_add(options.output_padding + 1);
+        let cut = options.padding.saturating_mul(2);
+        let Some(side) = full.checked_sub(cut).filter(|&side| side > 0) else {
             let expected = format!("sides that leave something after padding {}", options.padding);
             return Err(Error::InvalidShape {
                 op,
@@ -308,7 +330,9 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
             });
         };
         sides.push(side);
+        padded.push(full);
     }
+    check_padded(op, x, &padded, in_channels)?;
     let geometry = ConvGeometry {
         batch: x.side(0),
         input: three(&sides, 1),
@@ -322,7 +346,7 @@ pub fn conv_transpose(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
         groups: options.groups,
     };
     let shapes = Shapes {
-        input: [&[x.side(0)], sides.as_slice(), &[in_channels]].concat().into(),
+        input: Shape::from([&[x.side(0)], sides.as_slice(), &[in_channels]].concat()).countable(op)?,
         weight: weight.shape().clone(),
         output: x.shape().clone(),
     };
@@ -371,6 +395,14 @@ fn check_operands(op: &'static str, x: &Tensor, weight: &Tensor, options: ConvOp
         });
     }
     Ok(rank - 2)
+}
+
+/// Kernels copy images with their padding, of the channels of either side.
+fn check_padded(op: &'static str, x: &Tensor, padded: &[usize], channels: usize) -> Result<()> {
+    let (batch, channels) = (x.side(0).max(1), channels.max(x.shape().channels()));
+    Shape::from([&[batch], padded, &[channels]].concat())
+        .countable(op)
+        .map(drop)
 }
 
 fn check_bias(op: &'static str, bias: Option<&Tensor>, channels: usize) -> Result<()> {
@@ -593,6 +625,7 @@ impl Operation for Conv {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let y = device.conv(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(y.reshaped(self.shapes.output.clone()))
     }
@@ -647,6 +680,7 @@ impl Operation for ConvInputGrad {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let dx = device.conv_input_grad(&self.geometry, inputs[0], inputs[1], self.behind.epilogue(inputs))?;
         Ok(dx.reshaped(self.shapes.input.clone()))
     }
@@ -689,6 +723,7 @@ impl Operation for ConvWeightGrad {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         Ok(device
             .conv_weight_grad(&self.geometry, inputs[0], inputs[1])?
             .reshaped(self.shapes.weight.clone()))
@@ -708,5 +743,54 @@ impl Operation for ConvWeightGrad {
 
     fn flops(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
         self.geometry.flops()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Cpu;
+
+    use super::*;
+
+    #[test]
+    fn a_leaky_relu_that_hides_the_sign_is_refused() {
+        let device = Cpu::shared();
+        let (x, weight) = (Tensor::zeros([1, 5, 1], &device), Tensor::zeros([3, 1, 1], &device));
+        let (x, weight) = (x.unwrap(), weight.unwrap());
+        for (slope, fits) in [(0.2, true), (0.0, true), (-0.2, false)] {
+            let options = ConvOptions {
+                activation: Activation::LeakyRelu(slope),
+                ..ConvOptions::default()
+            };
+            assert_eq!(conv(&x, &weight, None, options).is_ok(), fits, "{slope}");
+            assert_eq!(conv_transpose(&x, &weight, None, options).is_ok(), fits, "{slope}");
+        }
+    }
+
+    #[test]
+    fn sides_that_cannot_be_counted_are_refused() {
+        let device = Cpu::shared();
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, &device).unwrap();
+        let (x, weight) = (zeros(&[1, 5, 1]), zeros(&[3, 1, 1]));
+        // Of each, what is wrapped around would be a window within the image.
+        for (padding, dilation) in [(1 << 63, 1), (0, 1 << 63), (1 << 62, 1 << 62), (1 << 60, 1 << 60)] {
+            let options = ConvOptions {
+                padding,
+                dilation,
+                ..ConvOptions::default()
+            };
+            assert!(conv(&x, &weight, None, options).is_err(), "{options:?}");
+            assert!(conv_transpose(&x, &weight, None, options).is_err(), "{options:?}");
+        }
+        let options = ConvOptions {
+            padding: 8,
+            ..ConvOptions::default()
+        };
+        assert!(conv(&zeros(&[1 << 60, 0, 1]), &zeros(&[1, 1, 16]), None, options).is_err());
+        let options = ConvOptions {
+            stride: 1 << 62,
+            ..ConvOptions::default()
+        };
+        assert!(conv_transpose(&x, &weight, None, options).is_err());
     }
 }

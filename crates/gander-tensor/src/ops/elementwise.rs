@@ -125,6 +125,18 @@ impl Activation {
         }
     }
 
+    /// The gradient behind a sum asks the result alone on which side of zero the sum was, which a negative slope hides.
+    pub(super) fn keeps_sign(self, op: &'static str) -> Result<()> {
+        if self.slope().is_none_or(|slope| slope >= 0.0) {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument {
+            op,
+            argument: "activation",
+            value: format!("{self:?}"),
+        })
+    }
+
     /// Whether it is a factor on each side of zero.
     pub(crate) fn is_piecewise_linear(self) -> bool {
         matches!(self, Self::Identity | Self::Relu | Self::LeakyRelu(_))
@@ -261,7 +273,7 @@ impl Operation for Unary {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
-        require_float(self.name(), inputs[0])?;
+        require_float(self.name(), inputs)?;
         device.unary(self.0, inputs[0])
     }
 
@@ -347,8 +359,7 @@ impl Operation for Binary {
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
         let (a, b) = (inputs[0], inputs[1]);
-        require_float(self.name(), a)?;
-        require_float(self.name(), b)?;
+        require_float(self.name(), inputs)?;
         let shape = Shape::broadcast(self.name(), a.shape(), b.shape())?;
         device.binary(self.0, a, b, &shape)
     }
@@ -421,11 +432,11 @@ fn share_of_larger(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary(BinaryOp::Greater, &a, &b)?.add(&binary(BinaryOp::Equal, &a, &b)?.mul_scalar(0.5)?)
 }
 
-fn require_float(op: &'static str, x: &Array) -> Result<()> {
-    if x.dtype().is_float() {
-        Ok(())
-    } else {
-        Err(Error::UnsupportedDType { op, got: x.dtype() })
+/// Devices compute with floating point alone.
+pub(super) fn require_float(op: &'static str, inputs: &[&Array]) -> Result<()> {
+    match inputs.iter().find(|x| !x.dtype().is_float()) {
+        Some(x) => Err(Error::UnsupportedDType { op, got: x.dtype() }),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Operations that move values and change none: reshape, permute, concatenate, gather.
 
+use super::elementwise::require_float;
 use crate::{Array, Call, DType, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// The next position in the order of memory.
@@ -83,6 +84,7 @@ impl Operation for Permute {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.permute(inputs[0], &self.0)
     }
 
@@ -126,6 +128,7 @@ impl Operation for Concat {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.concat(inputs, self.axis)
     }
 
@@ -199,6 +202,7 @@ impl Operation for GatherRows {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), &inputs[..1])?;
         device.gather_rows(inputs[0], inputs[1])
     }
 
@@ -238,6 +242,7 @@ impl Operation for ScatterAddRows {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), &inputs[..1])?;
         device.scatter_add_rows(inputs[0], inputs[1], self.rows)
     }
 
@@ -252,7 +257,7 @@ impl Operation for ScatterAddRows {
 impl Tensor {
     /// The same values with other sides of the same product.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
+        let shape = shape.into().countable("reshape")?;
         if shape == *self.shape() {
             return Ok(self.clone());
         }
@@ -311,7 +316,7 @@ impl Tensor {
         apply(GatherRows, &[self, indices])
     }
 
-    /// Converted to another dtype; gradients pass through as they are.
+    /// Converted to another dtype; gradients pass through as they are. Integers lose what follows the point.
     pub fn cast(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype() {
             Ok(self.clone())
@@ -343,5 +348,69 @@ impl Operation for Cast {
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(grad.cast(call.inputs[0].dtype())?)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Activation, ConvOptions, Cpu, MatmulOptions, NormOptions, Reference, batch_norm, conv, conv_transpose, linear,
+        matmul,
+    };
+
+    use super::*;
+
+    type Named = (&'static str, fn(&Tensor) -> Result<Tensor>);
+
+    #[test]
+    fn integers_are_rounded_towards_zero_and_held_to_their_range() {
+        let values = [-1.5, 0.5, 1.5, 2.75, 300.0, f32::NAN];
+        for device in [Cpu::shared(), Reference::shared()] {
+            let x = Tensor::from_slice(&values, [6], &device).unwrap();
+            let cast = |dtype| x.cast(dtype).unwrap().to_vec().unwrap();
+            assert_eq!(cast(DType::U8), [0.0, 0.0, 1.0, 2.0, 255.0, 0.0]);
+            assert_eq!(cast(DType::U32), [0.0, 0.0, 1.0, 2.0, 300.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn labels_and_pixels_are_not_computed_with() {
+        let image: [Named; 14] = [
+            ("permute", |x| x.permute(&[0, 2, 1])),
+            ("concat", |x| concat(&[x, x], 0)),
+            ("slice", |x| x.slice(1, 0, 1)),
+            ("pad", |x| x.pad_zero(1, 1, 0)),
+            ("flip", |x| x.flip(1)),
+            ("broadcast", |x| x.broadcast_to([2, 2, 4, 2])),
+            ("sum", |x| x.sum_keep(&[1])),
+            ("max", |x| x.max_keep(&[1])),
+            ("max_pool", |x| x.max_pool(2, 1, 0)),
+            ("conv", |x| {
+                conv(x, &Tensor::ones([1, 2, 2], x.device())?, None, ConvOptions::default())
+            }),
+            ("conv_transpose", |x| {
+                conv_transpose(x, &Tensor::ones([1, 2, 2], x.device())?, None, ConvOptions::default())
+            }),
+            ("batch_norm", |x| Ok(batch_norm(x, None, NormOptions::default())?.0)),
+            ("matmul", |x| {
+                matmul(x, &Tensor::ones([2, 2], x.device())?, MatmulOptions::default())
+            }),
+            ("linear", |x| {
+                linear(x, &Tensor::ones([2, 2], x.device())?, None, Activation::Identity)
+            }),
+        ];
+        for device in [Cpu::shared(), Reference::shared()] {
+            let words = Tensor::from_u32(&[7; 16], [2, 4, 2], &device).unwrap();
+            let bytes = Tensor::from_bytes(&[7; 16], DType::U8, [2, 4, 2], &device).unwrap();
+            let first = Tensor::from_u32(&[0], [1], &device).unwrap();
+            for x in [&words, &bytes] {
+                for (name, f) in image {
+                    let error = f(x).expect_err(name);
+                    assert!(matches!(error, Error::UnsupportedDType { .. }), "{name}: {error}");
+                }
+                assert!(x.gather_rows(&first).is_err());
+                assert!(x.all_finite().unwrap());
+            }
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Matrix products.
 
 use crate::{
-    Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply, autograd::only,
-    ops::conv::sum_to_channels,
+    Activation, Array, Call, Device, Error, Operation, Result, Shape, Tensor, apply,
+    autograd::only,
+    ops::{conv::sum_to_channels, elementwise::require_float},
+    shape::{self, num_elements},
 };
 
 /// A batch of products `c[i] = a[i] · b[i]`, with `c[i]` of `m × n` and a reduction over `k`.
@@ -22,6 +24,23 @@ pub struct MatmulGeometry {
     pub transpose_b: bool,
 }
 
+impl MatmulGeometry {
+    /// Number of values of `a`.
+    pub fn left_len(&self) -> usize {
+        num_elements(&[self.batch, self.m, self.k])
+    }
+
+    /// Number of values of `b`.
+    pub fn right_len(&self) -> usize {
+        num_elements(&[self.batch, self.k, self.n])
+    }
+
+    /// Number of values of `c`.
+    pub fn output_len(&self) -> usize {
+        num_elements(&[self.batch, self.m, self.n])
+    }
+}
+
 /// Which operands are stored transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MatmulOptions {
@@ -33,7 +52,7 @@ pub struct MatmulOptions {
 
 /// The plain reference.
 pub fn reference(g: &MatmulGeometry, a: &[f64], b: &[f64]) -> Vec<f64> {
-    let mut c = vec![0.0; g.batch * g.m * g.n];
+    let mut c = vec![0.0; g.output_len()];
     for i in 0..g.batch {
         let (a, b) = (&a[i * g.m * g.k..], &b[i * g.k * g.n..]);
         for row in 0..g.m {
@@ -73,8 +92,12 @@ pub fn matmul(a: &Tensor, b: &Tensor, options: MatmulOptions) -> Result<Tensor> 
 /// # Shapes
 /// - `x`: `[…, in]`, `weight`: `[in, out]`, `bias`: `[out]`
 /// - returns: `[…, out]`
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a leaky relu of negative slope.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let op = "linear";
+    activation.keeps_sign(op)?;
     if weight.shape().rank() != 2 || x.shape().rank() == 0 || x.shape().channels() != weight.side(0) {
         return Err(Error::ShapeMismatch {
             op,
@@ -122,7 +145,8 @@ fn product(
     if k != kb {
         return Err(mismatch());
     }
-    let batch: usize = a.shape()[..rank_a - 2].iter().product();
+    let output = Shape::from([&a.shape()[..rank_a - 2], &[m, n]].concat()).countable("matmul")?;
+    let batch = shape::product(&a.shape()[..rank_a - 2]).ok_or_else(mismatch)?;
     let one_weight = rank_b == 2 && rank_a > 2;
     if one_weight && options.transpose_a {
         let mut order: Vec<usize> = (0..rank_a).collect();
@@ -135,8 +159,8 @@ fn product(
     }
     if one_weight {
         // One weight for every row of the batch: a single tall product.
-        let output = [&a.shape()[..rank_a - 1], &[n]].concat();
-        return product(&a.reshape([batch * m, k])?, b, bias, options, activation)?.reshape(output);
+        let rows = shape::product(&[batch, m]).ok_or_else(mismatch)?;
+        return product(&a.reshape([rows, k])?, b, bias, options, activation)?.reshape(output);
     }
     let geometry = MatmulGeometry {
         batch,
@@ -146,7 +170,6 @@ fn product(
         transpose_a: options.transpose_a,
         transpose_b: options.transpose_b,
     };
-    let output = [&a.shape()[..rank_a - 2], &[m, n]].concat().into();
     let operation = Matmul {
         geometry,
         options,
@@ -181,6 +204,7 @@ impl Operation for Matmul {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let c = device.matmul(
             &self.geometry,
             inputs[0],
@@ -236,5 +260,41 @@ impl Operation for Matmul {
     fn flops(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
         let g = &self.geometry;
         2 * (g.batch * g.m * g.k * g.n) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Cpu;
+
+    use super::*;
+
+    #[test]
+    fn a_leaky_relu_that_hides_the_sign_is_refused() {
+        let device = Cpu::shared();
+        let zeros = Tensor::zeros([2, 2], &device).unwrap();
+        for (slope, fits) in [(0.2, true), (0.0, true), (-0.2, false), (f32::NAN, false)] {
+            let made = linear(&zeros, &zeros, None, Activation::LeakyRelu(slope));
+            assert_eq!(made.is_ok(), fits, "{slope}");
+        }
+    }
+
+    #[test]
+    fn results_that_cannot_be_counted_are_refused() {
+        let device = Cpu::shared();
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, &device).unwrap();
+        let options = MatmulOptions::default();
+        // Wrapped around, the first result would have 16 values.
+        for (a, b) in [
+            ([(1 << 60) + 1, 0].as_slice(), [0, 16].as_slice()),
+            (&[1 << 40, 1 << 40, 0], &[0, 4]),
+            (&[1 << 40, 1 << 40, 3, 0], &[0, 0]),
+        ] {
+            assert!(matmul(&zeros(a), &zeros(b), options).is_err(), "{a:?} and {b:?}");
+        }
+        assert_eq!(
+            **matmul(&zeros(&[3, 0]), &zeros(&[0, 2]), options).unwrap().shape(),
+            [3, 2]
+        );
     }
 }

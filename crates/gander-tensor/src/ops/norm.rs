@@ -2,7 +2,8 @@
 
 use crate::{
     Activation, Array, BatchStatistics, Call, Device, Error, NormGeometry, NormPass, Operation, Reads, Result, Shape,
-    Tensor, apply, no_grad, ops::elementwise::UnaryOp,
+    Tensor, apply, no_grad,
+    ops::elementwise::{UnaryOp, require_float},
 };
 
 /// Settings of a normalization.
@@ -157,6 +158,7 @@ fn normalize(
             });
         }
     }
+    require_float(name, &[x.array()])?;
     let device = x.device();
     let statistics = device.moments(geometry, x.array())?;
     let inv_std = no_grad(|| -> Result<Array> {
@@ -207,6 +209,7 @@ impl Operation for Normalize {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         let affine = (inputs.len() == 3).then(|| (inputs[1], inputs[2]));
         device.normalize(
             self.geometry,

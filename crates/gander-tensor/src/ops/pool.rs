@@ -1,6 +1,7 @@
 //! Max pooling. (Average pooling is a linear map: see [`super::resample`].)
 
-use crate::{Error, Result, Tensor, ops::conv::ConvGeometry};
+use super::{conv::ConvGeometry, elementwise::require_float};
+use crate::{Error, Result, Tensor};
 
 /// The geometry of a pooling, which is that of a depthwise convolution with `in_channels` channels.
 pub type PoolGeometry = ConvGeometry;
@@ -68,6 +69,14 @@ impl Tensor {
             out_channels: channels,
             groups: channels,
         };
+        if u32::try_from(geometry.input_len()).is_err() {
+            return Err(Error::InvalidShape {
+                op,
+                expected: "fewer than 2³² values".into(),
+                got: self.shape().clone(),
+            });
+        }
+        require_float(op, &[self.array()])?;
         let indices = self.device().max_pool_indices(&geometry, self.array())?;
         let indices = Tensor::from_array(indices, self.device());
         let output = [&[self.side(0)], sides.as_slice(), &[channels]].concat();
@@ -88,8 +97,8 @@ impl Tensor {
 /// Karras et al. 2018, section 3, <https://arxiv.org/abs/1710.10196>.
 pub fn minibatch_std(x: &Tensor, group_size: usize) -> Result<Tensor> {
     let op = "minibatch_std";
-    let batch = x.side(0);
-    if x.shape().rank() < 3 || group_size == 0 || !batch.is_multiple_of(group_size) {
+    let batch = x.shape().first().copied().unwrap_or(0);
+    if x.shape().rank() < 3 || batch == 0 || group_size == 0 || !batch.is_multiple_of(group_size) {
         let value = format!("{group_size} for shape {:?}", x.shape());
         return Err(Error::InvalidArgument {
             op,
@@ -113,4 +122,32 @@ pub fn minibatch_std(x: &Tensor, group_size: usize) -> Result<Tensor> {
     let spatial: usize = map[1..].iter().product();
     let deviation = deviation.broadcast_to([group_size, groups, spatial])?.reshape(map)?;
     crate::concat(&[x, &deviation], -1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{Array, DType, Reference};
+
+    use super::*;
+
+    #[test]
+    fn deviations_are_those_of_images() {
+        for shape in [[].as_slice(), &[4], &[0, 2, 2, 3]] {
+            let x = Tensor::ones(shape, &Reference::shared()).unwrap();
+            assert!(minibatch_std(&x, 2).is_err(), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn what_u32_does_not_count_is_not_pooled() {
+        let image = Array::new([1 << 16, 1 << 8, 1 << 8, 1], DType::F32, Arc::new(()));
+        let image = Tensor::from_array(image, &Reference::shared());
+        let error = image.max_pool(2, 2, 0).expect_err("2³² values").to_string();
+        assert_eq!(
+            error,
+            "max_pool: expected fewer than 2³² values, got shape [65536, 256, 256, 1]"
+        );
+    }
 }

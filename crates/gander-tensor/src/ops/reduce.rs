@@ -1,8 +1,9 @@
 //! Sums, means and maxima over axes.
 
 use crate::{
-    Array, BinaryOp, Call, Device, Operation, Reads, Result, Shape, Tensor, apply, autograd::only,
-    ops::elementwise::binary,
+    Array, BinaryOp, Call, Device, Operation, Reads, Result, Shape, Tensor, apply,
+    autograd::only,
+    ops::elementwise::{binary, require_float},
 };
 
 /// How values are combined.
@@ -74,6 +75,7 @@ impl Operation for Reduce {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.reduce(self.op, inputs[0], &self.axes)
     }
 
@@ -120,6 +122,7 @@ impl Operation for Broadcast {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.broadcast(inputs[0], &self.0)
     }
 

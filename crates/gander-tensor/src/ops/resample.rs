@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::elementwise::require_float;
 use crate::{Array, Call, Device, Error, Operation, Reads, Result, Shape, Tensor, apply, autograd::only};
 
 /// A sparse matrix that maps an axis of `in_len` positions to one of `out_len`, in compressed rows.
@@ -215,6 +216,7 @@ impl Operation for MapAxis {
     }
 
     fn forward(&self, device: &dyn Device, inputs: &[&Array]) -> Result<Array> {
+        require_float(self.name(), inputs)?;
         device.map_axis(inputs[0], self.axis, &self.map)
     }
 
@@ -262,6 +264,18 @@ impl Tensor {
         })
     }
 
+    /// The spatial sides: all but the first and the last.
+    pub(super) fn spatial(&self, op: &'static str) -> Result<&[usize]> {
+        match &**self.shape() {
+            [_, spatial @ .., _] => Ok(spatial),
+            _ => Err(Error::InvalidShape {
+                op,
+                expected: "a batch and channels".into(),
+                got: self.shape().clone(),
+            }),
+        }
+    }
+
     /// Positions `start..end` along an axis.
     pub fn slice(&self, axis: isize, start: usize, end: usize) -> Result<Self> {
         let axis = self.shape().axis("slice", axis)?;
@@ -293,7 +307,7 @@ impl Tensor {
 
     /// Mirrored at the border of every spatial axis, whose first and last positions are not repeated.
     pub fn pad_reflect(&self, padding: usize) -> Result<Self> {
-        let spatial = &self.shape()[1..self.shape().rank() - 1];
+        let spatial = self.spatial("pad_reflect")?;
         if let Some(side) = spatial.iter().find(|&&side| side <= padding) {
             let value = format!("{padding} for a side of {side}");
             return Err(Error::InvalidArgument {
@@ -369,7 +383,7 @@ impl Tensor {
 
     /// Means over windows of every spatial axis; padding is not counted.
     pub fn average_pool(&self, kernel: usize, stride: usize, padding: usize) -> Result<Self> {
-        let spatial = &self.shape()[1..self.shape().rank() - 1];
+        let spatial = self.spatial("average_pool")?;
         if kernel == 0 || stride == 0 || padding >= kernel || spatial.iter().any(|&side| side + 2 * padding < kernel) {
             let value = format!(
                 "kernel {kernel}, stride {stride}, padding {padding} for shape {:?}",
@@ -390,6 +404,16 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reference;
+
+    #[test]
+    fn images_have_a_batch_and_channels() {
+        for shape in [[].as_slice(), &[3]] {
+            let x = Tensor::ones(shape, &Reference::shared()).unwrap();
+            assert!(x.pad_reflect(1).is_err());
+            assert!(x.average_pool(2, 2, 0).is_err());
+        }
+    }
 
     #[test]
     fn transposing_twice_is_nothing() {

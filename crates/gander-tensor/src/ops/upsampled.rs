@@ -34,8 +34,9 @@ pub fn conv_upsampled(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, option
 
 /// Whether the pair is one transposed convolution: it keeps the sides, over two axes, and sees all channels.
 fn is_one(weight: &Tensor, options: ConvOptions) -> bool {
-    let keeps = weight.side(0) == weight.side(1) && weight.side(0) == 2 * options.padding + 1;
-    weight.shape().rank() == 4 && keeps && (options.stride, options.dilation, options.groups) == (1, 1, 1)
+    let is_plain = (options.stride, options.dilation, options.groups) == (1, 1, 1);
+    matches!(**weight.shape(), [height, width, _, _] if height == width && height == 2 * options.padding + 1)
+        && is_plain
 }
 
 /// `[k, k, in, out]` to `[k + 1, k + 1, out, in]`: each tap of the longer kernel the sum of two neighbors.
@@ -62,6 +63,16 @@ mod tests {
         let folded = conv_upsampled(&x, &weight, Some(&bias), options).unwrap();
         assert_eq!(plain.shape(), folded.shape());
         [plain, folded].map(|tensor| tensor.to_vec_f64().unwrap())
+    }
+
+    #[test]
+    fn a_weight_of_another_rank_is_refused() {
+        let device = Reference::shared();
+        let x = Tensor::ones([1, 4, 4, 1], &device).unwrap();
+        for shape in [[].as_slice(), &[1], &[1, 1, 1]] {
+            let weight = Tensor::ones(shape, &device).unwrap();
+            assert!(conv_upsampled(&x, &weight, None, ConvOptions::default()).is_err());
+        }
     }
 
     #[test]

@@ -20,10 +20,9 @@ pub(crate) fn matmul(
     act: Activation,
     c: &mut [f32],
 ) {
-    assert!(a.len() >= g.batch * g.m * g.k && c.len() >= g.batch * g.m * g.n);
-    assert!(b.len() >= g.batch * g.k * g.n);
+    assert!(a.len() >= g.left_len() && b.len() >= g.right_len() && c.len() >= g.output_len());
     assert!(bias.is_none_or(|bias| bias.len() >= g.n));
-    if g.batch * g.m * g.n == 0 {
+    if g.output_len() == 0 {
         return;
     }
     let set = Set::of(ctx.isa, ctx.precision);
