@@ -15,7 +15,7 @@ pub mod media;
 mod npz;
 mod open;
 mod options;
-mod parallel;
+pub mod parallel;
 pub mod pottery;
 mod remembered;
 pub mod sampler;

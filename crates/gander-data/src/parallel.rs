@@ -1,4 +1,4 @@
-//! Work on many files in a few threads, with results in the order of the files.
+//! Work on many images in a few threads, with results in the order of the images.
 
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::thread;
 const CLAIM: usize = 8;
 
 /// The number of threads that a setting means; 0 takes all processors.
-pub(crate) fn threads(setting: usize) -> usize {
+pub fn threads(setting: usize) -> usize {
     if setting > 0 {
         setting
     } else {
@@ -18,7 +18,7 @@ pub(crate) fn threads(setting: usize) -> usize {
 }
 
 /// `f` of each index below `count`, in order.
-pub(crate) fn map<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub fn map<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();

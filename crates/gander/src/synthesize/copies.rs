@@ -1,6 +1,6 @@
 //! Is this image one of those? Distances between small pictures of images.
 
-use gander_data::{Dataset, ImageShape};
+use gander_data::{Dataset, ImageShape, parallel};
 
 use super::{classical::mirror, split::TrainingSet};
 use crate::error::Result;
@@ -9,6 +9,9 @@ use crate::error::Result;
 const SIDE_PX: usize = 16;
 /// Values that are compared before the distance so far is looked at.
 const AT_ONCE: usize = 32;
+
+/// Images of a class that are asked how near others are.
+const ASKED: usize = 1000;
 
 /// Of real images, so many are nearer to another of their class than a synthetic one may be to any.
 const NEAR: f64 = 0.05;
@@ -128,24 +131,28 @@ pub(super) struct Copies {
 
 impl Copies {
     /// Calibrates on how near real images of a class are to each other, mirrored or not; identical ones do not count.
-    pub(super) fn new(training: &TrainingSet) -> Result<Self> {
+    pub(super) fn new(training: &TrainingSet, threads: usize) -> Result<Self> {
         let images = training.images();
         let real = Thumbnails::of(images.as_ref())?;
-        let mut pixels = vec![0; images.shape().bytes()];
         let mut limits = Vec::with_capacity(training.of_class().len());
         for indices in training.of_class() {
-            let mut distances = Vec::with_capacity(indices.len());
-            for &index in indices {
+            let to_others = |at: usize| -> Result<f32> {
+                // As far apart as they can be, should they have an order.
+                let index = indices[at * indices.len().div_ceil(ASKED)];
+                let mut pixels = vec![0; images.shape().bytes()];
                 images.read(index, &mut pixels)?;
                 let others = || indices.iter().copied().filter(|&other| other != index);
-                let found = [real.make(&pixels), real.make(&mirror(&pixels, images.shape()))]
-                    .iter()
-                    .filter_map(|picture| real.nearest_of(picture, others()))
-                    .map(|nearest| nearest.distance)
+                let distances = [real.make(&pixels), real.make(&mirror(&pixels, images.shape()))]
+                    .into_iter()
+                    .filter_map(|picture| real.nearest_of(&picture, others()))
+                    .map(|nearest| nearest.distance);
+                Ok(distances
                     .filter(|&distance| distance > 0.0)
-                    .fold(f32::INFINITY, f32::min);
-                distances.push(found);
-            }
+                    .fold(f32::INFINITY, f32::min))
+            };
+            let asked = indices.len().div_ceil(indices.len().div_ceil(ASKED).max(1));
+            let distances = parallel::map(parallel::threads(threads), asked, to_others);
+            let mut distances = distances.into_iter().collect::<Result<Vec<f32>>>()?;
             distances.retain(|distance| distance.is_finite());
             distances.sort_by(f32::total_cmp);
             let at = (NEAR * distances.len() as f64) as usize;

@@ -1,6 +1,8 @@
 //! Which images of a generator are kept: surely of their class, no copies, unlike each other.
 
-use gander_data::ImageShape;
+use std::time::{Duration, Instant};
+
+use gander_data::{ImageShape, parallel};
 use serde::Serialize;
 
 use super::{
@@ -66,6 +68,9 @@ pub(super) struct Filter<'a> {
     /// The probability that the classifiers must give to the label.
     pub(super) min_confidence: f32,
     pub(super) shape: ImageShape,
+    /// When it ends, where the clock decides.
+    pub(super) until: Option<Instant>,
+    pub(super) threads: usize,
 }
 
 /// What was kept of each class.
@@ -85,16 +90,27 @@ impl Pool {
 }
 
 impl Filter<'_> {
-    /// Makes and filters until there are as many of each class as `wanted`, or too few are good enough.
+    /// Makes and filters until there are as many of each class as `wanted`, or too few are good enough, or its share of the time is
+    /// over.
     ///
     /// Image number `i` of class `c` has the seed `c · 2³² + i`, whatever is asked for.
     pub(super) fn fill(&self, generator: &ShippedGenerator, wanted: &[usize], progress: &mut Tell<'_>) -> Result<Pool> {
         let mut pool = Pool::default();
         let total: usize = wanted.iter().sum();
         let mut done = 0;
+        let classes = wanted.len();
         for (class, &wanted) in wanted.iter().enumerate() {
             let mut chosen = Chosen::new(wanted, self.shape);
-            while chosen.kept.len() < wanted && chosen.counts.made < (wanted * CANDIDATES) as u64 {
+            let share = |left: Duration| left / (classes - class) as u32;
+            let end = self.until.map(|until| {
+                let now = Instant::now();
+                now + share(until.saturating_duration_since(now))
+            });
+            let has_time = |made: u64| made == 0 || end.is_none_or(|end| Instant::now() < end);
+            while chosen.kept.len() < wanted
+                && chosen.counts.made < (wanted * CANDIDATES) as u64
+                && has_time(chosen.counts.made)
+            {
                 let first = ((class as u64) << 32) + chosen.counts.made;
                 let seeds: Vec<u64> = (first..first + CHUNK as u64).collect();
                 self.look_at(generator, class, &seeds, &mut chosen)?;
@@ -115,19 +131,22 @@ impl Filter<'_> {
         };
         let samples = generator.sample(seeds, &options)?;
         let probabilities = self.classifier.probabilities(&samples.images)?;
-        let images = samples.images.chunks_exact(self.shape.bytes());
+        let images: Vec<&[u8]> = samples.images.chunks_exact(self.shape.bytes()).collect();
         let limit = self.copies.limit(class);
-        for ((&seed, pixels), probabilities) in seeds.iter().zip(images).zip(probabilities) {
+        let is_sure = |index: usize| probabilities[index][class] >= self.min_confidence;
+        let nearest = parallel::map(parallel::threads(self.threads), images.len(), |index| {
+            is_sure(index).then(|| self.copies.nearest(images[index])).flatten()
+        });
+        for (index, ((&seed, pixels), nearest)) in seeds.iter().zip(&images).zip(nearest).enumerate() {
             if chosen.kept.len() == chosen.wanted {
                 return Ok(());
             }
             chosen.counts.made += 1;
-            let confidence = probabilities[class];
-            if confidence < self.min_confidence {
+            if !is_sure(index) {
                 chosen.counts.unsure += 1;
                 continue;
             }
-            let Some(nearest) = self.copies.nearest(pixels).filter(|nearest| nearest.distance >= limit) else {
+            let Some(nearest) = nearest.filter(|nearest| nearest.distance >= limit) else {
                 chosen.counts.copies += 1;
                 continue;
             };
@@ -142,7 +161,7 @@ impl Filter<'_> {
             chosen.pixels.extend_from_slice(pixels);
             chosen.kept.push(Kept {
                 seed,
-                confidence,
+                confidence: probabilities[index][class],
                 nearest_training: nearest.distance,
                 nearest_index: nearest.index,
                 nearest_sibling: other.map(|other| other.distance),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gander_data::Dataset;
@@ -171,14 +171,14 @@ impl Work<'_> {
             Some(given) => given,
             None => (self.train(0, &judge, length)?, shipped::FILE_NAME.to_owned()),
         };
-        let copies = Copies::new(&judge.images)?;
-        let mut pools = vec![self.pool(0, &judge, (&generator, &copies), &amounts)?];
+        let filtering = schedule.filtering_seconds(plan.request.length);
+        let (copies, pool) = self.pool(0, &judge, &generator, (&amounts, filtering))?;
+        let mut pools = vec![pool];
         let draws = 1..plan.draws.len().min(schedule.trials);
         for (at, classifier) in draws.zip(classifiers) {
             let judge = self.judge(at, classifier, effort)?;
             let generator = self.train(at, &judge, length)?;
-            let copies = Copies::new(&judge.images)?;
-            pools.push(self.pool(at, &judge, (&generator, &copies), &amounts)?);
+            pools.push(self.pool(at, &judge, &generator, (&amounts, filtering))?.1);
         }
         let first = First {
             generator,
@@ -241,24 +241,31 @@ impl Work<'_> {
         self.piece(self.of_draw("generator", at), |tell| training.run(&judge.images, tell))
     }
 
-    /// As many images of each class as the largest of the amounts, as far as they pass.
+    /// As many images of each class as the largest of the amounts, as far as they pass in so many seconds, and what was too near to
+    /// them.
     fn pool(
         &mut self,
         at: usize,
         judge: &Judge,
-        (generator, copies): (&ShippedGenerator, &Copies),
-        amounts: &[Vec<usize>],
-    ) -> Result<Pool> {
+        generator: &ShippedGenerator,
+        (amounts, seconds): (&[Vec<usize>], Option<f64>),
+    ) -> Result<(Copies, Pool)> {
+        let until = seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+        let threads = self.plan.request.threads;
+        let copies = Copies::new(&judge.images, threads)?;
         let real = &self.plan.draws[at];
         let most = |class: usize| amounts.iter().map(|amount| amount[class]).max().unwrap_or(0);
         let wanted: Vec<usize> = (0..real.of_class().len()).map(most).collect();
         let filter = Filter {
             classifier: &judge.committee,
-            copies,
+            copies: &copies,
             min_confidence: judge.min_confidence(),
             shape: real.images().shape(),
+            until,
+            threads,
         };
-        self.piece(self.of_draw("images", at), |tell| filter.fill(generator, &wanted, tell))
+        let pool = self.piece(self.of_draw("images", at), |tell| filter.fill(generator, &wanted, tell))?;
+        Ok((copies, pool))
     }
 
     fn of_draw(&self, doing: &str, at: usize) -> String {

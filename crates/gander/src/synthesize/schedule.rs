@@ -51,8 +51,9 @@ const MEASURING_ALONE: f64 = 0.9;
 /// The same where unlabeled images are named, and what that may take.
 const MEASURING_BESIDE_NAMING: f64 = 0.4;
 const NAMING: f64 = 0.2;
-/// What is left for filtering and writing.
-const REST: f64 = 0.05;
+/// What is left for filtering and writing, and for filtering alone.
+const REST: f64 = 0.08;
+const FILTERING: f64 = 0.06;
 /// Share of the time that a generator learns at least.
 const LEARNING: f64 = 0.1;
 
@@ -173,6 +174,18 @@ impl Schedule {
         }
     }
 
+    /// Seconds for making and filtering the images of each generator, where the clock decides.
+    pub(super) fn filtering_seconds(&self, length: Length) -> Option<f64> {
+        match length {
+            Length::Minutes(minutes) => Some(FILTERING * minutes * 60.0 / self.generators() as f64),
+            Length::Kimg(_) => None,
+        }
+    }
+
+    fn generators(&self) -> usize {
+        if self.costs.is_drawn { self.trials.max(1) } else { 1 }
+    }
+
     /// How long each generator learns: what is left of the time once the settings without synthetic images are measured, which
     /// took so many seconds and ended so long after the beginning.
     pub(super) fn generator_length(&self, length: Length, plain_seconds: f64, elapsed_seconds: f64) -> Length {
@@ -186,7 +199,7 @@ impl Schedule {
         } else {
             costs.round_seconds
         };
-        let generators = if costs.is_drawn { self.trials.max(1) } else { 1 };
+        let generators = self.generators();
         let naming = (generators - 1) as f64 * costs.naming_seconds;
         let measuring = mixed as f64 * SLACK * round_seconds;
         let left = seconds * (1.0 - REST) - elapsed_seconds - naming - measuring;
@@ -279,12 +292,12 @@ mod tests {
         // 600 s: nine classifiers of 10 s without synthetic images, eight that choose and eight more, with an eighth to be safe.
         let plenty = schedule(10.0, 1, 10.0);
         assert_eq!((plenty.trials, plenty.choosers), (5, 2));
-        // What is left of 570 s after the first, the nine, and the sixteen to come.
-        let left = 570.0 - 10.0 - 90.0 - 16.0 * 11.25;
+        // What is left of 552 s after the first, the nine, and the sixteen to come.
+        let left = 552.0 - 10.0 - 90.0 - 16.0 * 11.25;
         assert_eq!(plenty.generator_length(ten, 90.0, 100.0), Length::Minutes(left / 60.0));
         // Something else began meanwhile.
-        let left = 570.0 - 10.0 - 180.0 - 16.0 * 22.5;
-        assert_eq!(left, 20.0);
+        let left = 552.0 - 10.0 - 180.0 - 16.0 * 22.5;
+        assert_eq!(left, 2.0);
         assert_eq!(
             plenty.generator_length(ten, 180.0, 190.0),
             Length::Minutes(1.0),
@@ -295,7 +308,7 @@ mod tests {
         // Side by side they take five rounds, four and four.
         let abreast = schedule(10.0, 2, 20.0);
         assert_eq!((abreast.trials, abreast.choosers), (5, 2));
-        let left = 570.0 - 110.0 - 8.0 * 22.5;
+        let left = 552.0 - 110.0 - 8.0 * 22.5;
         assert_eq!(
             abreast.generator_length(ten, 100.0, 110.0),
             Length::Minutes(left / 60.0)
@@ -305,7 +318,7 @@ mod tests {
         assert_eq!((slow.trials, slow.choosers), (3, 1));
         let none = schedule(10.0, 2, 100.0);
         assert_eq!(none.trials, 0, "no time to measure");
-        assert_eq!(none.generator_length(ten, 0.0, 90.0), Length::Minutes(480.0 / 60.0));
+        assert_eq!(none.generator_length(ten, 0.0, 90.0), Length::Minutes(462.0 / 60.0));
     }
 
     #[test]
