@@ -69,8 +69,8 @@ pub(crate) mod tests {
         let run = RunDirectory::create(base, "pottery").unwrap();
         let data = BTreeMap::from([("source", "<script>alert(1)</script> & \"pots\"")]);
         run.write_config(&Settings { seed: 7, data }, &[]).unwrap();
-        let mut log = Log::create(&run.log()).unwrap();
-        let mut tell = |event: &Event| log.append(event).unwrap();
+        let mut events = Vec::new();
+        let mut tell = |event: &Event| events.push(event.clone());
         tell(&Event::RunStarted(started()));
         for tick in 0..200 {
             tell(&Event::Tick(tick_at(tick)));
@@ -108,6 +108,10 @@ pub(crate) mod tests {
             seconds: 171.0,
             reason: Reason::Completed,
         }));
+        // A run tells of its moments in their order.
+        events.sort_by_key(Event::images_seen);
+        let mut log = Log::create(&run.log()).unwrap();
+        events.iter().for_each(|event| log.append(event).unwrap());
         run
     }
 

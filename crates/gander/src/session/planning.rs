@@ -112,7 +112,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let minutes = request.minutes();
     let open_options = gander_data::OpenOptions::default();
     let mut data_config = DataConfig {
-        sources: request.sources.iter().map(|source| from_anywhere(source)).collect(),
+        sources: request.sources.clone(),
         flip: material != Material::Images,
         swap: false,
         pottery_images: defaults::POTTERY_IMAGES,
@@ -134,6 +134,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     // Settings of the data must be known before it is opened, those of the model can only be chosen after.
     overrides::apply_data(&mut data_config, &request.set)?;
     let (data, skipped) = open(&data_config, material)?;
+    data_config.sources.iter_mut().for_each(find_from_anywhere);
     let shape = data.train.shape();
     data_config.open.size = Some(Size {
         width_px: shape.width_px,
@@ -205,9 +206,11 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     })
 }
 
-/// The same file or folder from whatever folder the run is resumed in.
-fn from_anywhere(source: &Path) -> PathBuf {
-    std::path::absolute(source).unwrap_or_else(|_| source.to_owned())
+/// Makes a path mean the same whatever folder the run is resumed in.
+fn find_from_anywhere(source: &mut PathBuf) {
+    if let Ok(absolute) = std::path::absolute(&*source) {
+        *source = absolute;
+    }
 }
 
 fn seconds_for_training(minutes: f64) -> f64 {
