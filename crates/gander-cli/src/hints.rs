@@ -106,7 +106,7 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         Error::TooFewImages { .. } => "score more images: a larger --num, or more of them on the smaller side".into(),
         Error::UnlikeImages { .. } => "pass --resolution so that both sides have a size that the score can use".into(),
         Error::NotDigits { .. } => {
-            "name MNIST or another set of grey images with ten classes; without --data the suite has its Gaussians".into()
+            "name MNIST or another set of gray images with ten classes; without --data the suite has its Gaussians".into()
         }
         Error::Unlabeled { .. } => {
             "put the images of each class in a folder of its own, or take --features pixels or effnet:FILE".into()

@@ -74,10 +74,10 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// `grey`, `RGB` or `RGBA`.
+/// `gray`, `RGB` or `RGBA`.
 pub(crate) fn channels(channels: usize) -> String {
     match channels {
-        1 => "grey".to_owned(),
+        1 => "gray".to_owned(),
         3 => "RGB".to_owned(),
         4 => "RGBA".to_owned(),
         other => plural(other as u64, "channel"),

@@ -66,7 +66,7 @@ fn pots_are_translated_both_ways() {
         .save(place.join("color.png"))
         .unwrap();
     GrayImage::from_pixel(33, 64, Luma([80]))
-        .save(place.join("grey.png"))
+        .save(place.join("gray.png"))
         .unwrap();
     let clear = RgbaImage::from_fn(40, 40, |x, _| Rgba([200, 10, 10, x as u8]));
     clear.save(place.join("clear.png")).unwrap();
@@ -77,7 +77,7 @@ fn pots_are_translated_both_ways() {
     encoder.set_icc_profile(profile.clone()).unwrap();
     RgbImage::new(20, 20).write_with_encoder(encoder).unwrap();
     std::fs::write(place.join("broken.png"), "no picture").unwrap();
-    let inputs = ["color.png", "grey.png", "clear.png", "profiled.png", "broken.png"];
+    let inputs = ["color.png", "gray.png", "clear.png", "profiled.png", "broken.png"];
     for direction in ["ab", "ba"] {
         let out = format!("out-{direction}");
         let translate = [
@@ -94,7 +94,7 @@ fn pots_are_translated_both_ways() {
                 .unwrap()
         };
         assert_eq!((sides("color.png").width(), sides("color.png").height()), (50, 41));
-        assert_eq!((sides("grey.png").width(), sides("grey.png").height()), (33, 64));
+        assert_eq!((sides("gray.png").width(), sides("gray.png").height()), (33, 64));
         let kept = sides("clear.png").to_rgba8();
         assert!(
             (0..40).all(|x| kept.get_pixel(x, 20)[3] == x as u8),

@@ -69,8 +69,8 @@ pub struct CheckReport {
     pub tiny: Vec<PathBuf>,
     /// Images of one color, to within 4 levels of 255.
     pub blank: Vec<PathBuf>,
-    /// Images stored in color whose pixels are all grey.
-    pub grey_in_color: u64,
+    /// Images stored in color whose pixels are all gray.
+    pub gray_in_color: u64,
     /// Images held out that also train, pixel for pixel.
     pub leaked: u64,
     /// Why training would refuse the set, if it would.
@@ -83,7 +83,7 @@ struct Look {
     hash: u64,
     thumbnail: [u8; duplicates::THUMBNAIL_BYTES],
     is_blank: bool,
-    hides_grey: bool,
+    hides_gray: bool,
 }
 
 /// Looks at every image of a set once.
@@ -196,7 +196,7 @@ fn report(
         near_duplicate_pairs: pairs.len() as u64,
         tiny,
         blank,
-        grey_in_color: seen.looks.iter().filter(|look| look.hides_grey).count() as u64,
+        gray_in_color: seen.looks.iter().filter(|look| look.hides_gray).count() as u64,
         leaked: leaked(seen),
         refused: refused.as_ref().map(Error::to_string),
         unreadable: std::mem::take(&mut scan.skipped),
@@ -231,7 +231,7 @@ fn look(item: &Item, pipeline: &Pipeline) -> Result<Look, String> {
         hash: duplicates::difference_hash(&fit(9, 8, 1)),
         thumbnail,
         is_blank: is_blank(&picture),
-        hides_grey: !item.header.is_grey() && picture.is_grey(),
+        hides_gray: !item.header.is_gray() && picture.is_gray(),
     })
 }
 

@@ -129,7 +129,7 @@ impl Dataset for Crops {
 
 /// Opens two pictures, each a set of crops that train and as many others: `[content, style]`, of one shape.
 ///
-/// Each source is a file, or a folder or archive with one picture in it. Where one is grey and the other in color, both
+/// Each source is a file, or a folder or archive with one picture in it. Where one is gray and the other in color, both
 /// become RGB.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ pub struct ImageShape {
     pub height_px: usize,
     /// Columns.
     pub width_px: usize,
-    /// 1 (grey), 3 (RGB) or 4 (RGBA).
+    /// 1 (gray), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
 }
 

@@ -54,7 +54,7 @@ pub struct Picture {
     pub width_px: usize,
     /// Rows.
     pub height_px: usize,
-    /// 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA, not premultiplied).
+    /// 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGBA, not premultiplied).
     pub channels: usize,
     /// `[height, width, channels]`, 0..=255.
     pub pixels: Vec<u8>,
@@ -79,7 +79,7 @@ impl Picture {
     }
 
     /// Whether red, green and blue agree in every pixel.
-    pub fn is_grey(&self) -> bool {
+    pub fn is_gray(&self) -> bool {
         self.channels < 3
             || self
                 .pixels

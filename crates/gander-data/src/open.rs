@@ -98,7 +98,7 @@ pub struct Summary {
     pub stored_bytes: u64,
     /// Sizes in the files, the most frequent first.
     pub sizes: Vec<SizeCount>,
-    /// Images of each mode: `grey`, `rgba 16-bit`, `palette`, …
+    /// Images of each mode: `gray`, `rgba 16-bit`, `palette`, …
     pub modes: BTreeMap<String, u64>,
     /// Images of each format: `png`, …, `array` for IDX and NPZ.
     pub formats: BTreeMap<String, u64>,
@@ -141,7 +141,7 @@ impl std::fmt::Debug for Opened {
 /// within a tenth, which it then takes, its longer side a multiple of 16.
 ///
 /// **Channels**, if not given: 4 with [`crate::AlphaPolicy::Keep`] if over half of the files are transparent somewhere (64 of
-/// them are looked at), else 1 if all files are grey, else 3. Of formats without a grey mode (palette, GIF, BMP, WebP)
+/// them are looked at), else 1 if all files are gray, else 3. Of formats without a gray mode (palette, GIF, BMP, WebP)
 /// 64 files are looked at.
 ///
 /// **Held out**: what lies in `test` or `val` beside `train`, the `t10k` files of IDX, or a share chosen by a hash of

@@ -24,7 +24,7 @@ impl std::fmt::Display for Size {
 #[serde(rename_all = "lowercase")]
 pub enum Channels {
     /// One channel; colors become luma by ITU-R BT.601.
-    Grey,
+    Gray,
     /// Three channels.
     Rgb,
     /// Three channels and alpha, not premultiplied.
@@ -35,7 +35,7 @@ impl Channels {
     /// 1, 3 or 4.
     pub fn count(self) -> usize {
         match self {
-            Self::Grey => 1,
+            Self::Gray => 1,
             Self::Rgb => 3,
             Self::Rgba => 4,
         }
@@ -208,7 +208,7 @@ mod tests {
                 width_px: 92,
                 height_px: 112,
             }),
-            channels: Some(Channels::Grey),
+            channels: Some(Channels::Gray),
             labels: Labels::Require,
             alpha: AlphaPolicy::Over([1, 2, 3]),
             crop: CropPolicy::Pad([0; 3]),

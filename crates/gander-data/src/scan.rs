@@ -107,7 +107,7 @@ pub(crate) fn scan(sources: &[PathBuf], options: &OpenOptions, progress: &(dyn F
 fn read_header(entry: &Entry, limits: MediaLimits) -> Result<(Header, u64, u64), String> {
     if let Place::Row { array, row } = &entry.place {
         let (shape, bytes) = (array.shape, array.row(*row));
-        let kind = [Kind::Grey, Kind::GreyAlpha, Kind::Rgb, Kind::Rgba][shape.channels - 1];
+        let kind = [Kind::Gray, Kind::GrayAlpha, Kind::Rgb, Kind::Rgba][shape.channels - 1];
         let alpha = shape.channels.is_multiple_of(2);
         let (width_px, height_px) = (shape.width_px, shape.height_px);
         let header = Header {

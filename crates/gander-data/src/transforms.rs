@@ -269,7 +269,7 @@ mod tests {
         pixels
     }
 
-    /// Left half black, right half white, as grey.
+    /// Left half black, right half white, as gray.
     fn halves(width_px: usize, height_px: usize) -> Picture {
         let pixels = (0..width_px * height_px)
             .map(|i| if i % width_px < width_px / 2 { 0 } else { 255 })
@@ -318,14 +318,14 @@ mod tests {
         };
         assert_eq!(write(fit(1, 1, 3, CropPolicy::Center), &half), [255; 3]);
         assert_eq!(write(fit(1, 1, 4, CropPolicy::Center), &half), [255, 0, 0, 0]);
-        let grey = Picture {
+        let gray = Picture {
             width_px: 1,
             height_px: 1,
             channels: 2,
             pixels: vec![0, 51],
         };
-        assert_eq!(write(fit(1, 1, 1, CropPolicy::Center), &grey), [204]);
-        assert_eq!(write(fit(1, 1, 4, CropPolicy::Center), &grey), [0, 0, 0, 51]);
+        assert_eq!(write(fit(1, 1, 1, CropPolicy::Center), &gray), [204]);
+        assert_eq!(write(fit(1, 1, 4, CropPolicy::Center), &gray), [0, 0, 0, 51]);
     }
 
     #[test]

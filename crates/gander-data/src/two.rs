@@ -27,7 +27,7 @@ const SAME_PROPORTIONS: f64 = 1.05;
 /// **Left out**, with the reason: pictures without a partner, several of one name, partners of different proportions,
 /// pictures that are not wider than high where A and B stand side by side, and pairs of which a file is damaged.
 ///
-/// **Size and channels** are chosen as by [`crate::open()`] over A and B together, so that a grey A beside a B in color
+/// **Size and channels** are chosen as by [`crate::open()`] over A and B together, so that a gray A beside a B in color
 /// becomes RGB too; sides that nobody asked for are rounded down to multiples of 16.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ pub fn open_pairs(sources: &[PathBuf], options: &OpenOptions) -> Result<[Opened;
 /// **Layouts.** Two sources; or one folder with two sub-folders; or one with `trainA` and `trainB` and, held out in
 /// place of a share, `testA` and `testB`.
 ///
-/// **Size and channels** are chosen as by [`crate::open()`] over both together: where one is grey and the other in
+/// **Size and channels** are chosen as by [`crate::open()`] over both together: where one is gray and the other in
 /// color, both become RGB. Sides that nobody asked for are rounded down to multiples of 16. Collections may differ in
 /// length.
 ///
@@ -553,8 +553,8 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         for index in 0..5u8 {
             fs::create_dir_all(path("photos")).unwrap();
-            let grey = GrayImage::from_pixel(70, 70, Luma([index]));
-            grey.save(path(&format!("photos/{index}.png"))).unwrap();
+            let gray = GrayImage::from_pixel(70, 70, Luma([index]));
+            gray.save(path(&format!("photos/{index}.png"))).unwrap();
         }
         for index in 0..2u8 {
             write(&path(&format!("paintings/{index}.png")), 70, 70, index);

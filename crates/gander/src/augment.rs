@@ -19,7 +19,7 @@ use crate::error;
 pub struct AugmentPolicy {
     /// Most that is added to or taken from all colors, which lie in −1..=1.
     pub brightness: f64,
-    /// The distance from grey is multiplied by `1 − saturation..1 + saturation`.
+    /// The distance from gray is multiplied by `1 − saturation..1 + saturation`.
     pub saturation: f64,
     /// The distance from the image's mean is multiplied by `1 − contrast..1 + contrast`.
     pub contrast: f64,
@@ -268,19 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn saturation_keeps_grey_and_contrast_keeps_the_mean() {
+    fn saturation_keeps_gray_and_contrast_keeps_the_mean() {
         let device = Reference::shared();
-        let grey = images([4, 3, 3, 1], &device);
+        let gray = images([4, 3, 3, 1], &device);
         let saturated = augmented(
-            &grey.broadcast_to([4, 3, 3, 3]).unwrap(),
+            &gray.broadcast_to([4, 3, 3, 3]).unwrap(),
             AugmentPolicy { saturation: 1.0, ..OFF },
             1.0,
         );
-        let expected = grey.broadcast_to([4, 3, 3, 3]).unwrap().to_vec().unwrap();
+        let expected = gray.broadcast_to([4, 3, 3, 3]).unwrap().to_vec().unwrap();
         assert!(saturated.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
         assert_eq!(
-            augmented(&grey, AugmentPolicy { saturation: 1.0, ..OFF }, 1.0),
-            grey.to_vec().unwrap()
+            augmented(&gray, AugmentPolicy { saturation: 1.0, ..OFF }, 1.0),
+            gray.to_vec().unwrap()
         );
 
         let colored = images([4, 3, 3, 3], &device);

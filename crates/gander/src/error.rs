@@ -217,7 +217,7 @@ pub enum Error {
         score: &'static str,
     },
     /// Images that are no single digits.
-    #[error("digits to stack are grey images of ten classes, not {shape} of {classes}")]
+    #[error("digits to stack are gray images of ten classes, not {shape} of {classes}")]
     NotDigits {
         /// Their shape.
         shape: gander_data::ImageShape,

@@ -19,7 +19,7 @@ pub struct Tiles {
     pub height_px: usize,
     /// Columns of each.
     pub width_px: usize,
-    /// 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
+    /// 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
 }
 
@@ -93,7 +93,7 @@ pub fn grid_size(width_px: usize, height_px: usize) -> (usize, usize) {
 
 /// Many images in rows, from the top left; places that are left over stay white.
 ///
-/// Grey images make a grey picture, all others an RGB one: transparent pixels are laid on a light checkerboard, so
+/// Gray images make a gray picture, all others an RGB one: transparent pixels are laid on a light checkerboard, so
 /// that one sees where they are.
 ///
 /// # Shapes
@@ -136,7 +136,7 @@ pub fn grid(images: &[u8], tiles: Tiles, options: GridOptions) -> Result<Dynamic
         });
     Ok(if tiles.channels == 1 {
         let mut picture = GrayImage::from_pixel(width, height, Luma([255]));
-        pixels.for_each(|(x, y, [grey, ..])| picture.put_pixel(x, y, Luma([grey])));
+        pixels.for_each(|(x, y, [gray, ..])| picture.put_pixel(x, y, Luma([gray])));
         picture.into()
     } else {
         let mut picture = RgbImage::from_pixel(width, height, Rgb([255; 3]));
@@ -156,8 +156,8 @@ fn on_checkerboard(pixel: &[u8], x: usize, y: usize) -> [u8; 3] {
     match *pixel {
         [r, g, b, a] => [lay(r, a), lay(g, a), lay(b, a)],
         [r, g, b] => [r, g, b],
-        [grey, a] => [lay(grey, a); 3],
-        [grey, ..] => [grey; 3],
+        [gray, a] => [lay(gray, a); 3],
+        [gray, ..] => [gray; 3],
         [] => [255; 3],
     }
 }

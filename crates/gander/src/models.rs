@@ -34,7 +34,7 @@ pub struct ImageSpec {
     pub height_px: usize,
     /// Columns.
     pub width_px: usize,
-    /// 1 (grey), 3 (RGB) or 4 (RGBA).
+    /// 1 (gray), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
     /// Classes to condition on; 0 for none.
     pub num_classes: usize,

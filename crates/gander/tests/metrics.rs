@@ -113,7 +113,7 @@ fn normal_sets_score_as_known() {
 fn scores_of_pairs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pairs.safetensors");
     let file = safetensors::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    for name in ["color", "grey"] {
+    for name in ["color", "gray"] {
         let view = |part: &str| file.tensor(&format!("{name}.{part}")).expect(name);
         let (made, truth, scores) = (view("made"), view("truth"), view("scores").to_f32().expect(name));
         let pair = Pair {

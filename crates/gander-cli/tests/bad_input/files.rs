@@ -15,7 +15,9 @@ fn generator() -> Vec<u8> {
 fn with_digit(mut file: Vec<u8>, setting: &str, digit: u8) -> Vec<u8> {
     // The header is JSON in JSON.
     let setting = format!(r#"\"{setting}\":"#);
-    let found = file.windows(setting.len()).position(|bytes| bytes == setting.as_bytes());
+    let found = file
+        .windows(setting.len())
+        .position(|bytes| bytes == setting.as_bytes());
     file[found.unwrap() + setting.len()] = digit;
     file
 }

@@ -99,8 +99,8 @@ fn unlabeled_images_of_other_sizes_and_channels_are_brought_to_those_of_the_data
     let place = Place::new();
     class(&place, "parts/a", 0..10);
     class(&place, "parts/b", 60..70);
-    for (number, (side, grey)) in [(24, 120), (40, 160), (16, 200)].into_iter().enumerate() {
-        let picture = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x + 2 * y) as u8 + grey / 2]));
+    for (number, (side, gray)) in [(24, 120), (40, 160), (16, 200)].into_iter().enumerate() {
+        let picture = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x + 2 * y) as u8 + gray / 2]));
         picture.save(place.path(&format!("{number}.png"))).unwrap();
         place.write(
             &format!("all/{number}.png"),

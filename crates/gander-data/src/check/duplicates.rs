@@ -26,7 +26,7 @@ pub(super) struct Pair {
 /// One bit for each two neighbors in a row of 9: whether the right one is brighter.
 ///
 /// # Shapes
-/// - `pixels`: `[8, 9]`, grey
+/// - `pixels`: `[8, 9]`, gray
 ///
 /// # Source
 /// Krawetz 2013, "Kind of like that", <https://www.hackerfactor.com/blog/?/archives/529-Kind-of-Like-That.html>.
@@ -91,7 +91,7 @@ mod tests {
             hash,
             thumbnail: [level; THUMBNAIL_BYTES],
             is_blank: false,
-            hides_grey: false,
+            hides_gray: false,
         }
     }
 

@@ -57,7 +57,7 @@ fn decode_unguarded(bytes: &[u8], limits: MediaLimits) -> Result<Picture, String
     Ok(to_picture(image))
 }
 
-/// Whether a JPEG file's scans end with their marker; the decoder pads a cut-off file with grey and reports nothing.
+/// Whether a JPEG file's scans end with their marker; the decoder pads a cut-off file with gray and reports nothing.
 ///
 /// Inside a scan 0xFF is followed by 0 or a restart marker only, so that the pair can be searched for.
 fn has_end(bytes: &[u8]) -> bool {

@@ -9,10 +9,10 @@ use super::MediaLimits;
 /// How a file stores its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Grey.
-    Grey,
-    /// Grey and alpha.
-    GreyAlpha,
+    /// Gray.
+    Gray,
+    /// Gray and alpha.
+    GrayAlpha,
     /// Red, green, blue.
     Rgb,
     /// Red, green, blue, alpha.
@@ -41,11 +41,11 @@ pub struct Header {
 }
 
 impl Header {
-    /// The mode for people: `grey`, `rgba 16-bit`, `palette`.
+    /// The mode for people: `gray`, `rgba 16-bit`, `palette`.
     pub fn mode(&self) -> String {
         let name = match self.kind {
-            Kind::Grey => "grey",
-            Kind::GreyAlpha => "grey+alpha",
+            Kind::Gray => "gray",
+            Kind::GrayAlpha => "gray+alpha",
             Kind::Rgb => "rgb",
             Kind::Rgba => "rgba",
             Kind::Palette if self.alpha => "palette+alpha",
@@ -66,13 +66,13 @@ impl Header {
             .unwrap_or("array")
     }
 
-    /// Whether the file says itself that it is grey.
-    pub(crate) fn is_grey(&self) -> bool {
-        matches!(self.kind, Kind::Grey | Kind::GreyAlpha)
+    /// Whether the file says itself that it is gray.
+    pub(crate) fn is_gray(&self) -> bool {
+        matches!(self.kind, Kind::Gray | Kind::GrayAlpha)
     }
 
-    /// Whether grey pictures are stored as colors for want of a grey mode.
-    pub(crate) fn may_hide_grey(&self) -> bool {
+    /// Whether gray pictures are stored as colors for want of a gray mode.
+    pub(crate) fn may_hide_gray(&self) -> bool {
         use ImageFormat::{Bmp, Gif, WebP};
         self.kind == Kind::Palette || matches!(self.format, Some(Bmp | Gif | WebP))
     }
@@ -134,8 +134,8 @@ fn peek_unguarded(bytes: &[u8], limits: MediaLimits) -> Result<Header, HeaderErr
     let color = decoder.color_type();
     let (kind, bits) = stored_as(format, bytes).unwrap_or_else(|| {
         let kind = match (color.has_color(), color.has_alpha()) {
-            (false, false) => Kind::Grey,
-            (false, true) => Kind::GreyAlpha,
+            (false, false) => Kind::Gray,
+            (false, true) => Kind::GrayAlpha,
             (true, false) => Kind::Rgb,
             (true, true) => Kind::Rgba,
         };
@@ -162,10 +162,10 @@ fn stored_as(format: ImageFormat, bytes: &[u8]) -> Option<(Kind, u8)> {
         // IHDR is the first chunk: depth and color type are bytes 24 and 25 (PNG specification, 11.2.1).
         ImageFormat::Png => {
             let kind = match *bytes.get(25)? {
-                0 => Kind::Grey,
+                0 => Kind::Gray,
                 2 => Kind::Rgb,
                 3 => Kind::Palette,
-                4 => Kind::GreyAlpha,
+                4 => Kind::GrayAlpha,
                 _ => Kind::Rgba,
             };
             Some((kind, bytes[24]))

@@ -90,14 +90,14 @@ pub(super) fn channels(items: &[Item], pipeline: &Pipeline, options: &OpenOption
     }
     let [r, g, b] = options.background();
     let lays_on_color = items.iter().any(|item| item.header.alpha) && !(r == g && g == b);
-    let colored: Vec<&Item> = items.iter().filter(|item| !item.header.is_grey()).collect();
-    if lays_on_color || colored.iter().any(|item| !item.header.may_hide_grey()) {
+    let colored: Vec<&Item> = items.iter().filter(|item| !item.header.is_gray()).collect();
+    if lays_on_color || colored.iter().any(|item| !item.header.may_hide_gray()) {
         return Channels::Rgb;
     }
-    let is_grey = look(&colored, pipeline, threads, Picture::is_grey)
+    let is_gray = look(&colored, pipeline, threads, Picture::is_gray)
         .into_iter()
-        .all(|grey| grey);
-    if is_grey { Channels::Grey } else { Channels::Rgb }
+        .all(|gray| gray);
+    if is_gray { Channels::Gray } else { Channels::Rgb }
 }
 
 /// What a look at up to [`SAMPLE`] images, evenly spread, shows; those that fail are passed over.

@@ -27,7 +27,7 @@ fn busy(seed: u32) -> RgbImage {
 #[test]
 fn a_mixed_folder_is_described() {
     let copy = encoded(busy(1), ImageFormat::Png);
-    let grey = DynamicImage::ImageRgb8(busy(3)).to_luma8();
+    let gray = DynamicImage::ImageRgb8(busy(3)).to_luma8();
     let smaller = imageops::resize(&busy(2), 40, 40, imageops::FilterType::CatmullRom);
     let folder = folder(&[
         ("a/1.png", copy.clone()),
@@ -35,10 +35,10 @@ fn a_mixed_folder_is_described() {
         ("a/1.bmp", encoded(busy(1), ImageFormat::Bmp)),
         ("a/2.png", encoded(busy(2), ImageFormat::Png)),
         ("b/2 smaller.png", encoded(smaller, ImageFormat::Png)),
-        ("b/grey.png", encoded(grey.clone(), ImageFormat::Png)),
+        ("b/gray.png", encoded(gray.clone(), ImageFormat::Png)),
         (
-            "b/grey as color.png",
-            encoded(DynamicImage::ImageLuma8(grey).to_rgb8(), ImageFormat::Png),
+            "b/gray as color.png",
+            encoded(DynamicImage::ImageLuma8(gray).to_rgb8(), ImageFormat::Png),
         ),
         (
             "b/white.png",
@@ -81,7 +81,7 @@ fn a_mixed_folder_is_described() {
         "{near:?}"
     );
     assert!(
-        near.contains(&vec!["grey as color.png".to_owned(), "grey.png".to_owned()]),
+        near.contains(&vec!["gray as color.png".to_owned(), "gray.png".to_owned()]),
         "{near:?}"
     );
     assert_eq!(near.len() as u64, report.near_duplicate_pairs);
@@ -89,7 +89,7 @@ fn a_mixed_folder_is_described() {
         (names(&report.tiny), names(&report.blank)),
         (vec!["tiny.png".into()], vec!["white.png".into()])
     );
-    assert_eq!(report.grey_in_color, 2, "the grey one and the white one");
+    assert_eq!(report.gray_in_color, 2, "the gray one and the white one");
     assert_eq!(report.summary.modes.get("rgb"), Some(&8));
     assert_eq!((report.refused.clone(), report.leaked), (None, 0));
     let text = serde_json::to_string(&report).unwrap();

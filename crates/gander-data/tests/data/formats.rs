@@ -41,26 +41,26 @@ fn a_jpeg_is_nearly_the_picture() {
         .max()
         .unwrap();
     assert!(worst < 40, "{worst}");
-    let grey = GrayImage::from_pixel(8, 8, Luma([77]));
-    let (channels, pixels) = only("a.jpg", encoded(grey, ImageFormat::Jpeg), &any());
+    let gray = GrayImage::from_pixel(8, 8, Luma([77]));
+    let (channels, pixels) = only("a.jpg", encoded(gray, ImageFormat::Jpeg), &any());
     assert_eq!(channels, 1);
     assert!(pixels.iter().all(|pixel| pixel.abs_diff(77) <= 1));
 }
 
 #[test]
-fn grey_stays_one_channel() {
-    let grey = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 50 + y) as u8]));
+fn gray_stays_one_channel() {
+    let gray = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 50 + y) as u8]));
     for format in [ImageFormat::Png, ImageFormat::Pnm, ImageFormat::Tiff, ImageFormat::Bmp] {
-        let found = only("a.png", encoded(grey.clone(), format), &any());
-        assert_eq!(found, (1, grey.clone().into_raw()), "{format:?}");
+        let found = only("a.png", encoded(gray.clone(), format), &any());
+        assert_eq!(found, (1, gray.clone().into_raw()), "{format:?}");
     }
-    // WebP has no grey mode: the pixels decide.
-    let webp = encoded(DynamicImage::ImageLuma8(grey.clone()).to_rgb8(), ImageFormat::WebP);
-    assert_eq!(only("a.webp", webp, &any()), (1, grey.into_raw()));
+    // WebP has no gray mode: the pixels decide.
+    let webp = encoded(DynamicImage::ImageLuma8(gray.clone()).to_rgb8(), ImageFormat::WebP);
+    assert_eq!(only("a.webp", webp, &any()), (1, gray.into_raw()));
 }
 
 #[test]
-fn grey_bits_span_black_to_white() {
+fn gray_bits_span_black_to_white() {
     // 1-bit rows of 10110000.
     let one_bit = raw_png((4, 1), (ColorType::Grayscale, BitDepth::One), None, &[0b1011_0000]);
     assert_eq!(only("a.png", one_bit, &any()), (1, vec![255, 0, 255, 255]));
@@ -90,16 +90,16 @@ fn palettes_become_colors() {
         &[0b0100_0000],
     );
     assert_eq!(only("a.png", bytes, &any()), (3, vec![255, 0, 0, 0, 0, 255, 255, 0, 0]));
-    let greys = raw_png(
+    let grays = raw_png(
         (2, 1),
         (ColorType::Indexed, BitDepth::One),
         Some(&[9, 9, 9, 70, 70, 70]),
         &[0b0100_0000],
     );
     assert_eq!(
-        only("a.png", greys, &any()),
+        only("a.png", grays, &any()),
         (1, vec![9, 70]),
-        "a palette of greys is grey"
+        "a palette of grays is gray"
     );
 }
 
@@ -143,7 +143,7 @@ fn transparency_is_laid_on_white_or_a_color_or_kept() {
 }
 
 #[test]
-fn grey_with_alpha_is_grey_over_white() {
+fn gray_with_alpha_is_gray_over_white() {
     let image = GrayAlphaImage::from_raw(2, 1, vec![10, 255, 10, 0]).unwrap();
     let bytes = encoded(image, ImageFormat::Png);
     assert_eq!(only("a.png", bytes.clone(), &any()), (1, vec![10, 255]));
@@ -224,11 +224,11 @@ fn exif_rotation_is_applied() {
 
 #[test]
 fn channels_can_be_asked_for() {
-    let grey = OpenOptions {
-        channels: Some(Channels::Grey),
+    let gray = OpenOptions {
+        channels: Some(Channels::Gray),
         ..any()
     };
-    let (channels, pixels) = only("a.png", png(3, 2, 0), &grey);
+    let (channels, pixels) = only("a.png", png(3, 2, 0), &gray);
     assert_eq!((channels, pixels.len()), (1, 6));
     let rgba = OpenOptions {
         channels: Some(Channels::Rgba),

@@ -278,7 +278,7 @@ impl Classifier {
     }
 }
 
-/// Grey or RGBA images as RGB: grey three times, RGBA on white.
+/// Gray or RGBA images as RGB: gray three times, RGBA on white.
 pub(super) fn rgb(images: &Tensor) -> Result<Tensor> {
     Ok(match images.side(3) {
         3 => images.clone(),

@@ -5,7 +5,7 @@ use gander_tensor::Tensor;
 use super::{Extracted, FeatureSpace, rows};
 use crate::error::Result;
 
-/// The image itself, averaged down to at most 16 by 16: 256 features of a grey image, 768 of one in color.
+/// The image itself, averaged down to at most 16 by 16: 256 features of a gray image, 768 of one in color.
 ///
 /// A covariance of more features would need more images than most sets have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

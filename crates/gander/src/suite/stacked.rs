@@ -46,7 +46,7 @@ pub struct StackedDigits {
 }
 
 impl StackedDigits {
-    /// Stacks grey images of ten classes.
+    /// Stacks gray images of ten classes.
     ///
     /// # Errors
     /// [`Error::NotDigits`] for other images.

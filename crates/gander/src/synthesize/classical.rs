@@ -235,9 +235,9 @@ impl Colors {
             .sum();
         let mean = sum / (pixels * colors as f32);
         for pixel in image.chunks_exact_mut(channels) {
-            let grey = pixel[..colors].iter().sum::<f32>() / colors as f32;
+            let gray = pixel[..colors].iter().sum::<f32>() / colors as f32;
             for value in &mut pixel[..colors] {
-                let saturated = grey + self.saturation * (*value - grey);
+                let saturated = gray + self.saturation * (*value - gray);
                 *value = (mean + self.contrast * (saturated - mean) + self.brightness).clamp(-1.0, 1.0);
             }
         }

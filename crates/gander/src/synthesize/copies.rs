@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn the_nearest_is_found_and_its_distance_is_a_share_of_the_range() {
         let mut pictures = Thumbnails::new(SHAPE);
-        for grey in [0, 100, 200] {
-            let picture = pictures.make(&vec![grey; SHAPE.bytes()]);
+        for gray in [0, 100, 200] {
+            let picture = pictures.make(&vec![gray; SHAPE.bytes()]);
             pictures.add(&picture);
         }
         let picture = pictures.make(&vec![151; SHAPE.bytes()]);

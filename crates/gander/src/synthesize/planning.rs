@@ -215,7 +215,7 @@ fn open_alike(path: &Path, shape: ImageShape, options: &OpenOptions) -> Result<O
             height_px: shape.height_px,
         }),
         channels: match shape.channels {
-            1 => Some(Channels::Grey),
+            1 => Some(Channels::Gray),
             3 => Some(Channels::Rgb),
             4 => Some(Channels::Rgba),
             _ => None,

@@ -169,7 +169,7 @@ fn narrow(model: &mut ModelConfig) -> bool {
     is_wider
 }
 
-/// Makes the average no longer than a run of this length is worth; one that looks back further is still grey at its end.
+/// Makes the average no longer than a run of this length is worth; one that looks back further is still gray at its end.
 pub(crate) fn fit_average(training: &mut TrainingConfig, total_kimg: f64) {
     let tenths = (10.0 * AVERAGE_SHARE * total_kimg).round() / 10.0;
     let half_life = &mut training.ema_half_life_kimg;

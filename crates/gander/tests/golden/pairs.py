@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 rng = np.random.default_rng(7)
 out = {}
-for name, (height, width, channels) in {"color": (24, 17, 3), "grey": (9, 31, 1)}.items():
+for name, (height, width, channels) in {"color": (24, 17, 3), "gray": (9, 31, 1)}.items():
     y, x = np.mgrid[:height, :width]
     wave = 127 + 90 * np.sin(x / 3) * np.cos(y / 4)
     truth = np.repeat(wave[..., None], channels, axis=2)

@@ -137,12 +137,12 @@ fn describe(report: &CheckReport) -> String {
     line("near ones", listed(report.near_duplicate_pairs as usize, pairs));
     line("tiny", paths(&report.tiny));
     line("blank", paths(&report.blank));
-    if report.grey_in_color > 0 {
+    if report.gray_in_color > 0 {
         line(
-            "grey",
+            "gray",
             format!(
                 "{} stored in color without any",
-                text::plural(report.grey_in_color, "image")
+                text::plural(report.gray_in_color, "image")
             ),
         );
     }

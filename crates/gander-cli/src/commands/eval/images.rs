@@ -323,7 +323,7 @@ fn size(shape: ImageShape) -> Size {
 
 pub(super) fn channels(count: usize) -> Channels {
     match count {
-        1 => Channels::Grey,
+        1 => Channels::Gray,
         4 => Channels::Rgba,
         _ => Channels::Rgb,
     }

@@ -187,7 +187,7 @@ impl Digits {
             return Ok(None);
         }
         let options = OpenOptions {
-            channels: Some(Channels::Grey),
+            channels: Some(Channels::Gray),
             labels: Labels::WherePresent,
             ..OpenOptions::default()
         };
