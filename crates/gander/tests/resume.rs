@@ -139,7 +139,8 @@ fn more_time_makes_a_finished_run_longer() {
     );
     assert_eq!(outcome.unwrap(), Outcome::Finished);
     let progress = &trainer.state.progress;
-    assert!(progress.images_seen > 200, "{progress:?}");
+    // Some steps at least, which say what the time is enough for.
+    assert!(progress.images_seen >= 96 + 6 * 8, "{progress:?}");
     // What had come to its end does not begin anew.
     assert_eq!(progress.plan(&config.training).1, 80.0);
 }
