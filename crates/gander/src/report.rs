@@ -111,7 +111,9 @@ pub(crate) mod tests {
         // A run tells of its moments in their order.
         events.sort_by_key(Event::images_seen);
         let mut log = Log::create(&run.log()).unwrap();
-        events.iter().for_each(|event| log.append(event).unwrap());
+        for event in &events {
+            log.append(event).unwrap();
+        }
         run
     }
 

@@ -199,7 +199,9 @@ pub(super) fn sliced_interval(
         }
     }
     let scale = 1000.0 / (fake.num * options.patches * directions.ncols() * real.patches.len()) as f64;
-    distances.iter_mut().for_each(|distance| *distance *= scale);
+    for distance in &mut distances {
+        *distance *= scale;
+    }
     let around = Interval::around(distance, &mut distances);
     Some(Interval {
         low: around.low.max(0.0),
