@@ -10,6 +10,7 @@ use gander::{
     events::{Event, Reason, Severity},
     run::{Log, RunDirectory},
     session::{self, Length, RunSummary, TrainRequest, Trial, Verdict},
+    shipped::ShippedGenerator,
     train::{RunConfig, checkpoint, recovery::MOST_TRIES, schedule::Ramp},
 };
 use gander_data::Size;
@@ -202,6 +203,28 @@ fn a_run_that_recovers_goes_on_at_a_lower_rate() {
         _ => None,
     });
     assert!((rate.unwrap() - 0.3 * 0.25f64.powi(rates.len() as i32)).abs() < 1e-9);
+}
+
+#[test]
+fn the_best_generator_is_of_a_stretch_that_stands() {
+    let base = tempfile::tempdir().unwrap();
+    let set = [
+        ("training.loss", "wasserstein"),
+        ("training.learning_rate", "0.3"),
+        ("evaluation.num", "16"),
+        ("evaluation.every_kimg", "0.016"),
+    ];
+    let summary = train(&request(base.path(), 0.64, &set)).unwrap();
+    assert!(!troubles(&events(&summary.directory)).0.is_empty(), "it should diverge");
+    let best = summary.best.unwrap();
+    let generator = ShippedGenerator::load(&best.path, &Cpu::shared()).unwrap();
+    assert_eq!(generator.header.images_seen, best.images_seen);
+    let log = Log::read(&summary.directory.join("log.jsonl")).unwrap();
+    let stands = log.as_it_stands().into_iter().any(|event| match event {
+        Event::Metric(metric) => (metric.images_seen, metric.value) == (best.images_seen, best.value),
+        _ => false,
+    });
+    assert!(stands, "{best:?}");
 }
 
 #[test]

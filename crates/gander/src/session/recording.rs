@@ -281,7 +281,7 @@ impl<'a> Recorder<'a> {
             if let Some(evaluator) = &mut self.evaluator {
                 evaluator.rewind(0);
             }
-            return run::remove(&path);
+            return if path.exists() { run::remove(&path) } else { Ok(()) };
         };
         let mut state = TrainState::new(&trainer.config, trainer.device())?;
         state.restore(&tensors, header.numbers)?;
