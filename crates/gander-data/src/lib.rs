@@ -39,4 +39,5 @@ pub use pottery::{Pottery, PotteryConfig};
 pub use remembered::Remembered;
 pub use sampler::{Draw, Sampler};
 pub use sheet::sheet;
+pub use source::lies_in;
 pub use two::{open_collections, open_pairs};

@@ -291,3 +291,15 @@ pub(crate) fn corrupt(path: &Path, reason: &dyn std::fmt::Display) -> Error {
         reason: reason.to_string(),
     }
 }
+
+/// Whether a file or folder, there or yet to be made, lies in a folder of data, where the next look at the data would find it.
+pub fn lies_in(path: &Path, data: &Path) -> bool {
+    // The nearest folder above that is there says where it will be.
+    let place = path.ancestors().find_map(|above| {
+        let is_here = above.as_os_str().is_empty();
+        let above = if is_here { Path::new(".") } else { above };
+        above.canonicalize().ok()
+    });
+    let data = data.canonicalize().ok().filter(|data| data.is_dir());
+    place.zip(data).is_some_and(|(place, data)| place.starts_with(data))
+}

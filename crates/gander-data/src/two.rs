@@ -234,11 +234,10 @@ fn folders_of_their_own(sets: [&[Item]; 2]) -> [Own; 2] {
         return [Own::First(0); 2];
     }
     keys.map(|keys| {
-        let folders = |key: &String| -> Vec<String> { key.split('/').rev().skip(1).map(str::to_owned).collect() };
-        let mut shared = keys.first().map(folders).unwrap_or_default();
-        shared.reverse();
+        let mut shared: Vec<&str> = keys.iter().next().map_or_else(Vec::new, |key| key.split('/').collect());
+        shared.pop();
         for key in &keys {
-            let same = shared.iter().zip(key.split('/')).take_while(|(a, b)| a == b).count();
+            let same = shared.iter().zip(key.split('/')).take_while(|(a, b)| *a == b).count();
             shared.truncate(same);
         }
         Own::First(shared.len())

@@ -182,14 +182,13 @@ fn a_run_that_cannot_recover_says_so_and_leaves_a_whole_checkpoint() {
     assert!(page.contains("divergence") && page.contains("Failed"));
 }
 
+/// A run that diverges, and goes on at a lower rate.
+const DIVERGING: [(&str, &str); 2] = [("training.loss", "wasserstein"), ("training.learning_rate", "0.3")];
+
 #[test]
 fn a_run_that_recovers_goes_on_at_a_lower_rate() {
     let base = tempfile::tempdir().unwrap();
-    let set = [
-        ("training.loss", "wasserstein"),
-        ("training.learning_rate", "0.3"),
-        ("evaluation.num", "0"),
-    ];
+    let set = [&DIVERGING[..], &[("evaluation.num", "0")]].concat();
     let summary = train(&request(base.path(), 0.64, &set)).unwrap();
     let (divergences, rates) = troubles(&events(&summary.directory));
     assert!(!rates.is_empty() && rates.len() == divergences.len(), "{rates:?}");
@@ -208,12 +207,8 @@ fn a_run_that_recovers_goes_on_at_a_lower_rate() {
 #[test]
 fn the_best_generator_is_of_a_stretch_that_stands() {
     let base = tempfile::tempdir().unwrap();
-    let set = [
-        ("training.loss", "wasserstein"),
-        ("training.learning_rate", "0.3"),
-        ("evaluation.num", "16"),
-        ("evaluation.every_kimg", "0.016"),
-    ];
+    let judged = [("evaluation.num", "16"), ("evaluation.every_kimg", "0.016")];
+    let set = [DIVERGING, judged].concat();
     let summary = train(&request(base.path(), 0.64, &set)).unwrap();
     assert!(!troubles(&events(&summary.directory)).0.is_empty(), "it should diverge");
     let best = summary.best.unwrap();

@@ -77,10 +77,8 @@ impl Log {
     }
 
     /// Goes on with a log from a checkpoint, as if the run had never been broken: what was told of later images goes,
-    /// and so does the end that an earlier process announced. A log that is not there is begun.
-    ///
-    /// The trainer should write a checkpoint as the last thing of its moment: what else was told of the same moment
-    /// stays.
+    /// and so does the end that an earlier process announced. What was told of the same moment stays. A log that is not
+    /// there is begun.
     pub fn resume(path: &Path, images_seen: u64) -> Result<Self> {
         let text = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

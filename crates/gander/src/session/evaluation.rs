@@ -83,13 +83,16 @@ impl Evaluator {
     /// Whether it is time: at the interval that was asked for; else at the first of [`IN_A_PLAN`] moments of the plan that
     /// costs no more than [`SHARE`] of the time.
     pub(super) fn is_due(&self, trainer: &Trainer) -> bool {
+        if self.has_failed {
+            return false;
+        }
         let images = trainer.state.progress.images_seen.saturating_sub(self.last.0);
         if let Some(kimg) = self.config.every_kimg {
-            return !self.has_failed && images as f64 >= kimg * 1000.0;
+            return images as f64 >= kimg * 1000.0;
         }
         let seconds = trainer.seconds();
         let is_affordable = seconds - self.last.1 >= self.cost_seconds / SHARE;
-        !self.has_failed && seconds >= FIRST_SECONDS && images >= trainer.total_images() / IN_A_PLAN && is_affordable
+        seconds >= FIRST_SECONDS && images >= trainer.total_images() / IN_A_PLAN && is_affordable
     }
 
     /// Whether it has judged in this process.

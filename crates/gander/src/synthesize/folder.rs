@@ -120,19 +120,10 @@ pub(super) fn check(out: &Path, data: &Path) -> Result<()> {
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return occupied("it is not empty");
     }
-    // The nearest folder above that is there says where it will be.
-    let place = out.ancestors().find_map(|above| {
-        let above = if above.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            above
-        };
-        above.canonicalize().ok()
-    });
-    match (place, data.canonicalize()) {
-        (Some(place), Ok(data)) if data.is_dir() && place.starts_with(&data) => occupied("it lies in the data"),
-        _ => Ok(()),
+    if gander_data::lies_in(out, data) {
+        return occupied("it lies in the data");
     }
+    Ok(())
 }
 
 /// The folder of the training part, where the data is a folder that has one.

@@ -1,9 +1,6 @@
 //! `gander data sheet`: a set at a glance.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
@@ -37,7 +34,7 @@ pub(crate) struct Arguments {
 
 /// Draws the sheet.
 pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<ExitCode> {
-    if is_within(&arguments.out, &arguments.source) {
+    if gander_data::lies_in(&arguments.out, &arguments.source) {
         return Err(refuse(
             format!("{} would lie among the images", arguments.out.display()),
             "write it outside the data",
@@ -65,14 +62,4 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         arguments.out.display()
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a file is, or would be, in a folder.
-fn is_within(file: &Path, folder: &Path) -> bool {
-    let absolute = |path: &Path| path.canonicalize().ok();
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = absolute(parent.unwrap_or(Path::new(".")));
-    parent
-        .zip(absolute(folder))
-        .is_some_and(|(parent, folder)| parent.starts_with(folder))
 }
