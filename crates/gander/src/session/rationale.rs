@@ -3,6 +3,7 @@
 use super::{TrainRequest, planning};
 use crate::train::{
     RunConfig,
+    config::TrainingConfig,
     fitting::Pace,
     schedule::{Probability, Ramp},
 };
@@ -121,5 +122,15 @@ fn augmentation(asked: Asked<'_>, config: &RunConfig, num_images: usize) -> Stri
     } else {
         images
     };
-    format!("{what}: {why}")
+    format!("{what}: {why}{}", penalty(&config.training))
+}
+
+/// What holds the discriminator besides.
+fn penalty(training: &TrainingConfig) -> String {
+    let gamma = training.r1_gamma.start;
+    match training.penalty_every {
+        _ if gamma == 0.0 => String::new(),
+        1 => format!("; R1 of {gamma} holds the discriminator"),
+        every => format!("; R1 of {gamma} once in {every} steps holds the discriminator"),
+    }
 }

@@ -200,6 +200,13 @@ pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
     Ok((3 * generating.flops() + 8 * judging.flops()) as f64)
 }
 
+/// The two kinds of steps of a run whose penalties come now and then, by the count of steps at which they come.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Penalized = 0,
+    Plain = 1,
+}
+
 /// Takes steps on random images with networks that are thrown away.
 fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     /// Long enough that another program waking up is not all that is seen; at large sizes two steps must do.
@@ -217,30 +224,38 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     let config = throwaway(choice.model.clone(), training);
     let mut progress = Progress::new(config.seed);
     let mut contest = contest::new(&config, device)?;
-    let mut step = || -> Result<f64> {
+    let mut step = |kind: Step| -> Result<f64> {
         let begun = Instant::now();
+        progress.steps = kind as u64;
         contest.step(Turn {
             progress: &mut progress,
             training: &config.training,
             next_batch: &mut |progress, _| Ok(vec![random_batch(&config.model, batch, progress, device)?]),
         })?;
-        // Penalties that come now and then come in the first one.
-        progress.steps += 1;
         Ok(begun.elapsed().as_secs_f64())
     };
     // In the first one memory is still being found.
-    step()?;
-    let mut times = vec![step()?];
-    while begun.elapsed() < ENOUGH {
-        times.push(step()?);
+    step(Step::Penalized)?;
+    let every = config.training.penalty_every.max(1);
+    let (mut penalized, mut plain) = (vec![step(Step::Penalized)?], Vec::new());
+    while plain.is_empty() || begun.elapsed() < ENOUGH {
+        plain.push(step(Step::Plain)?);
+        if begun.elapsed() < ENOUGH {
+            penalized.push(step(Step::Penalized)?);
+        }
     }
-    times.sort_by(f64::total_cmp);
-    let images_per_second = batch as f64 / times[times.len() / 2];
+    let mean = (median(&mut penalized) + (every - 1) as f64 * median(&mut plain)) / every as f64;
+    let images_per_second = batch as f64 / mean;
     Ok(Pace {
         operations_per_second: images_per_second * operations_per_image(&config.model)?,
         images_per_second,
         seconds: begun.elapsed().as_secs_f64(),
     })
+}
+
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
 }
 
 fn random_batch(model: &ModelConfig, batch: usize, progress: &mut Progress, device: &DeviceRef) -> Result<Batch> {
