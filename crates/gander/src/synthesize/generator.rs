@@ -31,7 +31,7 @@ use crate::{
 /// The family: classes share all of its networks but one vector each.
 pub(super) const FAMILY: &str = "dcgan";
 
-/// The settings for many images; the same family.
+/// Its networks and its penalty; for many images its batches and rates too.
 const PRESET: &str = "quick";
 
 /// Not tuned: the rate is between those that `docs/decisions/0001-what-minutes-train.md` has for batches of 16 and 32.
@@ -51,7 +51,7 @@ const CHANGED_BELOW: usize = 5000;
 pub(super) enum Recipe {
     /// Some dozens or hundreds: first without their classes, then with them, all of them changed.
     Few,
-    /// Hundreds or thousands of each class, most of them named: the batches and rates of the quick preset.
+    /// Hundreds or thousands of each class, most of them named: the quick preset.
     Many {
         /// Whether they are changed as far as the discriminator overfits.
         is_changed: bool,
@@ -238,7 +238,7 @@ fn part_of(length: Length, share: f64) -> Length {
 /// heart (Zhao et al. 2020, <https://arxiv.org/abs/2006.10738>).
 fn few(shape: ImageShape, length: Length, device: &DeviceRef) -> Result<Choice> {
     // The width is chosen for networks without classes, so that those of both stages fit into each other.
-    let choice = defaults::choose(Some(FAMILY), None, plainly(shape))?;
+    let choice = defaults::choose(None, Some(PRESET), plainly(shape))?;
     let mut choice = fit(choice, length, device)?;
     let training = &mut choice.training;
     training.batch = BATCH;
