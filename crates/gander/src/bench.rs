@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use workload::{Run, Workload};
 
-use crate::error::Result;
+use crate::{diagnosis::median, error::Result};
 
 /// The version of [`Report`].
 pub const VERSION: u32 = 1;
@@ -73,14 +73,14 @@ pub fn bench(workload: Workload, options: CpuOptions, steps: usize) -> Result<Re
     for _ in 0..WARM_UP {
         run.step()?;
     }
-    let step = times(steps, || run.step().map(drop))?;
+    let mut step = times(steps, || run.step().map(drop))?;
     let faults_before = process::page_faults();
     for _ in 0..COUNTED {
         run.step()?;
     }
     let faults = process::page_faults().zip(faults_before);
     run.sample()?;
-    let sample = times(steps, || run.sample())?;
+    let mut sample = times(steps, || run.sample())?;
     let peak_gflops = device.peak_operations_per_second().map(|peak| peak / 1e9);
     // Recording holds on to what a step would let go, so it comes last.
     let peak_mib = process::peak_mib();
@@ -88,7 +88,7 @@ pub fn bench(workload: Workload, options: CpuOptions, steps: usize) -> Result<Re
     done?;
 
     let gflop_per_step = recorded.flops() as f64 / 1e9;
-    let step_ms = median(&step);
+    let step_ms = median(&mut step);
     let gflops = gflop_per_step / step_ms * 1e3;
     Ok(Report {
         version: VERSION,
@@ -100,7 +100,7 @@ pub fn bench(workload: Workload, options: CpuOptions, steps: usize) -> Result<Re
         step_ms,
         step_ms_range: [step[0], step[step.len() - 1]],
         images_per_second: run.batch() as f64 / step_ms * 1e3,
-        sample_ms: median(&sample),
+        sample_ms: median(&mut sample),
         gflop_per_step,
         arithmetic: "direct",
         gflops,
@@ -124,25 +124,9 @@ fn times(count: usize, mut call: impl FnMut() -> Result<()>) -> Result<Vec<f64>>
     Ok(times.iter().map(|time| time.as_secs_f64() * 1e3).collect())
 }
 
-/// Of ascending values.
-fn median(values: &[f64]) -> f64 {
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        f64::midpoint(values[middle - 1], values[middle])
-    } else {
-        values[middle]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians_by_hand() {
-        assert_eq!(median(&[1.0, 2.0, 10.0]), 2.0);
-        assert_eq!(median(&[1.0, 2.0, 4.0, 10.0]), 3.0);
-    }
 
     #[test]
     fn a_report_holds_together() {

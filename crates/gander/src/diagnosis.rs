@@ -296,7 +296,7 @@ fn settled(history: &[Vitals]) -> &[Vitals] {
 }
 
 /// The middle value; the mean of two where there is none.
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2));
     low.zip(high).map_or(f64::NAN, |(&low, &high)| f64::midpoint(low, high))

@@ -15,6 +15,7 @@ use super::{
     steps::Batch,
 };
 use crate::{
+    diagnosis::median,
     error::Result,
     models::{ModelConfig, r3gan},
     translation,
@@ -200,19 +201,16 @@ pub fn operations_per_image(model: &ModelConfig) -> Result<f64> {
     Ok((3 * generating.flops() + 8 * judging.flops()) as f64)
 }
 
-/// The two kinds of steps of a run whose penalties come now and then, by the count of steps at which they come.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Penalized = 0,
-    Plain = 1,
-}
-
 /// Takes steps on random images with networks that are thrown away.
 fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
-    /// Long enough that another program waking up is not all that is seen; at large sizes two steps must do.
+    /// Long enough that another program waking up is not all that is seen; at large sizes three steps must do.
     const ENOUGH: Duration = Duration::from_secs(1);
     /// Speed depends little on the batch, so it need not be a large one.
     const BATCH: usize = 16;
+    /// A count of steps at which penalties that come now and then do come.
+    const PENALIZED: u64 = 0;
+    /// And one at which they do not.
+    const PLAIN: u64 = 1;
 
     let begun = Instant::now();
     let batch = choice.training.batch.min(BATCH);
@@ -224,9 +222,9 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     let config = throwaway(choice.model.clone(), training);
     let mut progress = Progress::new(config.seed);
     let mut contest = contest::new(&config, device)?;
-    let mut step = |kind: Step| -> Result<f64> {
+    let mut step = |count: u64| -> Result<f64> {
         let begun = Instant::now();
-        progress.steps = kind as u64;
+        progress.steps = count;
         contest.step(Turn {
             progress: &mut progress,
             training: &config.training,
@@ -235,15 +233,13 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
         Ok(begun.elapsed().as_secs_f64())
     };
     // In the first one memory is still being found.
-    step(Step::Penalized)?;
-    let every = config.training.penalty_every.max(1);
-    let (mut penalized, mut plain) = (vec![step(Step::Penalized)?], Vec::new());
+    step(PENALIZED)?;
+    let (mut penalized, mut plain) = (Vec::new(), Vec::new());
     while plain.is_empty() || begun.elapsed() < ENOUGH {
-        plain.push(step(Step::Plain)?);
-        if begun.elapsed() < ENOUGH {
-            penalized.push(step(Step::Penalized)?);
-        }
+        penalized.push(step(PENALIZED)?);
+        plain.push(step(PLAIN)?);
     }
+    let every = config.training.penalty_every.max(1);
     let mean = (median(&mut penalized) + (every - 1) as f64 * median(&mut plain)) / every as f64;
     let images_per_second = batch as f64 / mean;
     Ok(Pace {
@@ -251,11 +247,6 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
         images_per_second,
         seconds: begun.elapsed().as_secs_f64(),
     })
-}
-
-fn median(seconds: &mut [f64]) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
 }
 
 fn random_batch(model: &ModelConfig, batch: usize, progress: &mut Progress, device: &DeviceRef) -> Result<Batch> {
