@@ -79,6 +79,15 @@ impl Shape {
             .and_then(|sides| Self(sides).countable(op))
     }
 
+    /// The first side: how many images there are.
+    pub(crate) fn batch(&self, op: &'static str) -> Result<usize> {
+        self.0.first().copied().ok_or_else(|| Error::InvalidShape {
+            op,
+            expected: "at least one axis".into(),
+            got: self.clone(),
+        })
+    }
+
     /// An axis that may be counted from the end (−1 is the last).
     pub(crate) fn axis(&self, op: &'static str, axis: isize) -> Result<usize> {
         let index = if axis < 0 { axis + self.rank() as isize } else { axis };
@@ -140,6 +149,26 @@ impl From<&Shape> for Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{NormOptions, Reference, Tensor, group_norm, instance_norm};
+
+    #[test]
+    fn what_takes_a_batch_refuses_a_scalar() {
+        let device = Reference::shared();
+        let scalar = Tensor::ones([], &device).unwrap();
+        let index = Tensor::from_u32(&[0], [1], &device).unwrap();
+        let refused = [
+            scalar.flatten(),
+            scalar.sum_per_sample(),
+            scalar.gather_rows(&index),
+            instance_norm(&scalar, None, NormOptions::default()),
+            group_norm(&scalar, 1, None, NormOptions::default()),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.ends_with(": expected at least one axis, got shape []"), "{error}");
+        }
+        assert!(scalar.sum_to(&[2].into()).is_err());
+    }
 
     #[test]
     fn broadcasting_follows_numpy() {

@@ -273,7 +273,7 @@ impl Tensor {
 
     /// All axes but the first merged: `[batch, features]`.
     pub fn flatten(&self) -> Result<Self> {
-        let batch = self.side(0);
+        let batch = self.shape().batch("flatten")?;
         self.reshape([batch, self.shape().num_elements() / batch.max(1)])
     }
 
@@ -313,6 +313,7 @@ impl Tensor {
                 got: indices.dtype(),
             });
         }
+        self.shape().batch("gather_rows")?;
         apply(GatherRows, &[self, indices])
     }
 

@@ -77,7 +77,7 @@ pub fn batch_norm(
 /// # Source
 /// Ulyanov et al. 2016, <https://arxiv.org/abs/1607.08022>.
 pub fn instance_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, options: NormOptions) -> Result<Tensor> {
-    let (groups, channels) = (x.side(0), x.shape().channels());
+    let (groups, channels) = (x.shape().batch("instance_norm")?, x.shape().channels());
     let rows = x.shape().num_elements() / (groups * channels).max(1);
     Ok(normalize(
         "instance_norm",
@@ -102,7 +102,7 @@ pub fn group_norm(
     affine: Option<(&Tensor, &Tensor)>,
     options: NormOptions,
 ) -> Result<Tensor> {
-    let (batch, channels) = (x.side(0), x.shape().channels());
+    let (batch, channels) = (x.shape().batch("group_norm")?, x.shape().channels());
     if groups == 0 || !channels.is_multiple_of(groups) {
         let value = format!("{groups} for {channels} channels");
         return Err(Error::InvalidArgument {

@@ -200,8 +200,9 @@ impl Tensor {
 
     /// The sum over all axes but the first: `[batch, …]` to `[batch]`.
     pub fn sum_per_sample(&self) -> Result<Self> {
+        let batch = self.shape().batch("sum_per_sample")?;
         let axes: Vec<bool> = (0..self.shape().rank()).map(|axis| axis > 0).collect();
-        self.reduce(ReduceOp::Sum, &axes)?.reshape([self.side(0)])
+        self.reduce(ReduceOp::Sum, &axes)?.reshape([batch])
     }
 
     /// Repeated along axes of size one (and new leading axes).
@@ -226,7 +227,13 @@ impl Tensor {
         if self.shape() == shape {
             return Ok(self.clone());
         }
-        let new_axes = self.shape().rank() - shape.rank();
+        let Some(new_axes) = self.shape().rank().checked_sub(shape.rank()) else {
+            return Err(crate::Error::ShapeMismatch {
+                op: "sum_to",
+                left: self.shape().clone(),
+                right: shape.clone(),
+            });
+        };
         let axes: Vec<bool> = (0..self.shape().rank())
             .map(|axis| axis < new_axes || shape[axis - new_axes] == 1)
             .collect();
