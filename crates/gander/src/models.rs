@@ -6,6 +6,7 @@ pub mod cut;
 pub mod cyclegan;
 pub mod dcgan;
 pub mod fastgan;
+mod limits;
 pub mod patches;
 pub mod pix2pix;
 pub mod r3gan;
@@ -14,7 +15,6 @@ pub mod sincut;
 pub mod sngan;
 pub mod stylegan2;
 pub mod translator;
-mod translators;
 pub mod upsampling;
 
 use std::fmt::Debug;
@@ -22,6 +22,7 @@ use std::fmt::Debug;
 pub(crate) use conditioning::is_of_classes;
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{DeviceRef, Error as TensorError, RandomKey, Result, Tensor};
+use limits::Sides;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{self, Error};
@@ -39,9 +40,6 @@ pub struct ImageSpec {
     /// Classes to condition on; 0 for none.
     pub num_classes: usize,
 }
-
-/// Classes that networks can tell apart, at most.
-const MOST_CLASSES: usize = 65_536;
 
 /// A network that makes images.
 pub trait Generator: Debug + Send + Sync {
@@ -101,6 +99,21 @@ pub struct RealJudgment {
     pub logits: Tensor,
     /// A scalar that its own update adds to the adversarial loss, where the family has one.
     pub auxiliary_loss: Option<Tensor>,
+}
+
+/// What the settings of every family tell.
+trait Settings {
+    /// The images it makes and the classes it knows.
+    fn images(&self) -> ImageSpec;
+
+    /// The setting that makes its networks wide or narrow, where it has one.
+    fn width_mut(&mut self) -> Option<&mut usize>;
+
+    /// The sides of images that it can make, by settings that [`Self::check`] lets pass.
+    fn sides(&self) -> Sides;
+
+    /// Refuses settings that no networks can be made of.
+    fn check(&self) -> error::Result<()>;
 }
 
 /// The settings of a model of any family, as they stand in `config.toml` and in a shipped generator.
@@ -187,34 +200,12 @@ impl ModelConfig {
 
     /// The images it makes and the classes it knows.
     pub fn images(&self) -> ImageSpec {
-        match self {
-            Self::Article(config) => config.images,
-            Self::Dcgan(config) => config.images,
-            Self::Sngan(config) => config.images,
-            Self::R3gan(config) => config.images,
-            Self::Fastgan(config) => config.images,
-            Self::Stylegan2(config) => config.images,
-            Self::Pix2pix(config) => config.images,
-            Self::Cyclegan(config) => config.images,
-            Self::Cut(config) | Self::Fastcut(config) => config.images,
-            Self::Sincut(config) => config.images,
-        }
+        self.settings().images()
     }
 
     /// The setting that makes its networks wide or narrow, where it has one.
     pub fn width_mut(&mut self) -> Option<&mut usize> {
-        match self {
-            Self::Article(_) => None,
-            Self::Dcgan(config) => Some(&mut config.width),
-            Self::Sngan(config) => Some(&mut config.width),
-            Self::R3gan(config) => Some(&mut config.width),
-            Self::Fastgan(config) => Some(&mut config.width),
-            Self::Stylegan2(config) => Some(&mut config.width),
-            Self::Pix2pix(config) => Some(&mut config.width),
-            Self::Cyclegan(config) => Some(&mut config.width),
-            Self::Cut(config) | Self::Fastcut(config) => Some(&mut config.width),
-            Self::Sincut(config) => Some(&mut config.width),
-        }
+        self.settings_mut().width_mut()
     }
 
     /// Refuses what no networks can be made of.
@@ -224,97 +215,51 @@ impl ModelConfig {
     /// | `article` | 8 to 256 |
     /// | `dcgan`, `sngan`, `fastgan` | 16 to 256 |
     /// | `r3gan`, `stylegan2` | 16 to 512 |
-    /// | `pix2pix`, `cyclegan`, `cut`, `fastcut` | 32 to 512, multiples of 4 |
+    /// | `pix2pix` | 32 to 512, multiples of two for each halving |
+    /// | `cyclegan`, `cut`, `fastcut` | 32 to 512, multiples of 4 |
     /// | `sincut` (of a crop) | 32 to 512, multiples of 4 |
     ///
-    /// `article` knows no classes. Width and height need not agree: inside, sides are rounded up so that they halve without a rest.
+    /// `article` and translators know no classes. Width and height need not agree: inside, sides are rounded up so that they halve
+    /// without a rest.
     ///
     /// # Errors
     /// [`Error::UnsupportedSize`] for a size that the family cannot make, [`Error::InvalidSetting`] for another setting.
     pub fn validate(&self) -> error::Result<()> {
-        let images = self.images();
+        let settings = self.settings();
+        let images = settings.images();
+        limits::between("model.images.channels", images.channels, 1..=4)?;
+        settings.check()?;
+        settings.sides().check(self.family(), images)
+    }
+
+    fn settings(&self) -> &dyn Settings {
         match self {
-            Self::Article(_) => article::Config::SIDES,
-            Self::Dcgan(_) => dcgan::Config::SIDES,
-            Self::Sngan(_) => sngan::Config::SIDES,
-            Self::R3gan(_) => r3gan::Config::SIDES,
-            Self::Fastgan(_) => fastgan::Config::SIDES,
-            Self::Stylegan2(_) => stylegan2::Config::SIDES,
-            translator => translators::sides(translator.family()),
+            Self::Article(config) => config,
+            Self::Dcgan(config) => config,
+            Self::Sngan(config) => config,
+            Self::R3gan(config) => config,
+            Self::Fastgan(config) => config,
+            Self::Stylegan2(config) => config,
+            Self::Pix2pix(config) => config,
+            Self::Cyclegan(config) => config,
+            Self::Cut(config) | Self::Fastcut(config) => config,
+            Self::Sincut(config) => config,
         }
-        .check(images)?;
-        check(
-            "model.images.channels",
-            images.channels,
-            (1..=4).contains(&images.channels),
-        )?;
-        if self.translates() {
-            return translators::validate(self);
+    }
+
+    fn settings_mut(&mut self) -> &mut dyn Settings {
+        match self {
+            Self::Article(config) => config,
+            Self::Dcgan(config) => config,
+            Self::Sngan(config) => config,
+            Self::R3gan(config) => config,
+            Self::Fastgan(config) => config,
+            Self::Stylegan2(config) => config,
+            Self::Pix2pix(config) => config,
+            Self::Cyclegan(config) => config,
+            Self::Cut(config) | Self::Fastcut(config) => config,
+            Self::Sincut(config) => config,
         }
-        let (latent_dim, width) = match self {
-            Self::Article(config) => (config.latent_dim, config.width / 2),
-            Self::Dcgan(config) => (config.latent_dim, config.width),
-            Self::Sngan(config) => (config.latent_dim, config.width),
-            Self::R3gan(config) => (config.latent_dim, config.width),
-            Self::Fastgan(config) => (config.latent_dim, config.width),
-            Self::Stylegan2(config) => (config.latent_dim, config.width),
-            _ => (1, 1),
-        };
-        if let Self::Article(_) = self {
-            check("model.images.num_classes", images.num_classes, images.num_classes == 0)?;
-        }
-        // A limit on each keeps a mistyped setting, or a spoiled file, from asking for all memory.
-        let classes = images.num_classes;
-        check("model.images.num_classes", classes, classes <= MOST_CLASSES)?;
-        check("model.latent_dim", latent_dim, (1..=4096).contains(&latent_dim))?;
-        check("model.width", width, (1..=1024).contains(&width))?;
-        let judge = match self {
-            Self::Dcgan(config) => config.discriminator_width,
-            Self::Sngan(config) => config.discriminator_width,
-            Self::R3gan(config) => config.discriminator_width,
-            _ => None,
-        };
-        let judge = judge.unwrap_or(1);
-        check("model.discriminator_width", judge, (1..=1024).contains(&judge))?;
-        let class_rates = match self {
-            Self::Dcgan(config) => config.class_rates,
-            Self::Sngan(config) => config.class_rates,
-            Self::Fastgan(config) => config.class_rates,
-            _ => [1; 2],
-        };
-        for rate in class_rates {
-            check("model.class_rates", rate as usize, (1..=1000).contains(&rate))?;
-        }
-        if let Self::R3gan(config) = self {
-            let fits = |width: usize| width > 0 && width.is_multiple_of(r3gan::Config::WIDTH_MULTIPLE);
-            check("model.width", config.width, fits(config.width))?;
-            let judge = config.discriminator_width.unwrap_or(config.width);
-            // Below a whole group of channels inside a block there is one of them.
-            check(
-                "model.discriminator_width",
-                judge,
-                fits(judge) || [1, 2, 4].contains(&judge),
-            )?;
-            check(
-                "model.width_max",
-                config.width_max,
-                fits(config.width_max) && config.width_max <= 4096,
-            )?;
-            check("model.blocks", config.blocks, (1..=64).contains(&config.blocks))?;
-            check(
-                "model.class_dim",
-                config.class_dim,
-                (1..=4096).contains(&config.class_dim),
-            )?;
-        }
-        if let Self::Stylegan2(config) = self {
-            check(
-                "model.width_max",
-                config.width_max,
-                (1..=4096).contains(&config.width_max),
-            )?;
-        }
-        Ok(())
     }
 
     /// A generator with fresh weights.
@@ -352,17 +297,6 @@ impl ModelConfig {
     }
 }
 
-fn check(setting: &'static str, value: usize, fits: bool) -> error::Result<()> {
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::InvalidSetting {
-            setting,
-            value: value.to_string(),
-        })
-    }
-}
-
 /// The networks of a family that translates.
 #[derive(Debug)]
 pub struct Translators {
@@ -370,33 +304,6 @@ pub struct Translators {
     pub to_b: Box<dyn translator::Translator>,
     /// From B to A.
     pub to_a: Option<Box<dyn translator::Translator>>,
-}
-
-/// The sides of images that a family can make.
-#[derive(Debug, Clone, Copy)]
-struct Sides {
-    family: &'static str,
-    min: usize,
-    max: usize,
-}
-
-impl Sides {
-    fn check(self, images: ImageSpec) -> error::Result<()> {
-        let Self { family, min, max } = self;
-        let ImageSpec {
-            height_px, width_px, ..
-        } = images;
-        if [height_px, width_px].iter().all(|side| (min..=max).contains(side)) {
-            return Ok(());
-        }
-        let reason = format!("its sides are from {min} to {max}");
-        Err(Error::UnsupportedSize {
-            family,
-            width_px,
-            height_px,
-            reason,
-        })
-    }
 }
 
 /// The grid that a network with `halvings` of the resolution works on: sides rounded up, cropped on the way out.

@@ -11,7 +11,11 @@ use gander_nn::{
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Discriminator, Generator, ImageSpec, Sides};
+use super::{
+    Discriminator, Generator, ImageSpec, Settings,
+    limits::{self, Sides},
+};
+use crate::error;
 
 /// Settings of the tutorial's GAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +30,6 @@ pub struct Config {
 }
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "article",
-        min: 8,
-        max: 256,
-    };
-
     /// The tutorial's sizes.
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -109,6 +107,26 @@ impl Config {
             convs,
             logit,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        None
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(8, 256)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::no_classes(self.images)?;
+        limits::between("model.latent_dim", self.latent_dim, 1..=4096)?;
+        limits::between("model.width", self.width, 2..=2049)
     }
 }
 

@@ -13,12 +13,14 @@ use gander_tensor::{Activation, DeviceRef, RandomKey, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageSpec,
+    ImageSpec, Settings,
+    limits::{self, Sides},
     patches::{self, PatchDiscriminator},
     residual::{self, Downsampling, Output, ResidualTranslator},
     translator::Features as _,
     upsampling::Upsampling,
 };
+use crate::error;
 
 /// Settings of the networks and of what they make small.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -114,6 +116,31 @@ impl Config {
     /// What looks at a translator's features, with fresh weights.
     pub fn heads(&self, translator: &ResidualTranslator, key: RandomKey, device: &DeviceRef) -> Result<Heads> {
         Heads::new(translator.feature_channels(), self.feature_dim, key, device)
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::of_translators(4)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::no_classes(self.images)?;
+        limits::between("model.width", self.width, 1..=512)?;
+        limits::patch_judge(self.patch_px, self.discriminator_width)?;
+        limits::between("model.blocks", self.blocks, 1..=32)?;
+        limits::between("model.patches", self.patches, 2..=4096)?;
+        limits::between("model.feature_dim", self.feature_dim, 1..=4096)?;
+        limits::weight("model.contrast_weight", self.contrast_weight)?;
+        limits::temperature(self.temperature)
     }
 }
 

@@ -7,11 +7,13 @@ use gander_tensor::{DeviceRef, RandomKey, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageSpec,
+    ImageSpec, Settings,
+    limits::{self, Sides},
     patches::{self, PatchDiscriminator},
     residual::{self, Downsampling, Output, ResidualTranslator},
     upsampling::Upsampling,
 };
+use crate::error;
 
 /// Settings of the networks and of what they make small.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -93,6 +95,30 @@ impl Config {
             init: WEIGHTS,
         };
         config.init(key, device)
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::of_translators(4)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::no_classes(self.images)?;
+        limits::between("model.width", self.width, 1..=512)?;
+        limits::patch_judge(self.patch_px, self.discriminator_width)?;
+        limits::between("model.blocks", self.blocks, 1..=32)?;
+        limits::between("model.pool", self.pool, 0..=1000)?;
+        limits::weight("model.cycle_weight", self.cycle_weight)?;
+        limits::weight("model.identity_weight", self.identity_weight)
     }
 }
 

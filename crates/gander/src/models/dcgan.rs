@@ -16,10 +16,12 @@ use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tenso
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Discriminator, Generator, Grid, ImageSpec, Sides,
+    Discriminator, Generator, Grid, ImageSpec, Settings,
     conditioning::{self, ClassNorm, Classes},
+    limits::{self, Sides},
     upsampling::{Doubling, Upsampling},
 };
+use crate::error;
 
 /// Settings of a DCGAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,12 +61,6 @@ const SCALES: Init = Init::Normal { mean: 1.0, std: 0.02 };
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "dcgan",
-        min: 16,
-        max: 256,
-    };
-
     /// The sizes of the paper's code.
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -179,6 +175,27 @@ impl Config {
             logit,
             classes,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(16, 256)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::classes(self.images)?;
+        limits::latents(self.latent_dim, self.width)?;
+        limits::discriminator_width(self.discriminator_width)?;
+        limits::class_rates(self.class_rates)
     }
 }
 

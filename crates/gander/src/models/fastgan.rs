@@ -20,9 +20,11 @@ use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tenso
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Discriminator, Generator, Grid, ImageSpec, RealJudgment, Sides,
+    Discriminator, Generator, Grid, ImageSpec, RealJudgment, Settings,
     conditioning::{self, ClassNorm, Classes},
+    limits::{self, Sides},
 };
+use crate::error;
 
 /// Settings of a FastGAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,12 +58,6 @@ const GLANCE: [usize; 2] = [4, 4];
 const REACH: usize = 4;
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "fastgan",
-        min: 16,
-        max: 256,
-    };
-
     /// Half of the paper's width.
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -205,6 +201,26 @@ impl Config {
             paint_part,
             paint_whole,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(16, 256)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::classes(self.images)?;
+        limits::latents(self.latent_dim, self.width)?;
+        limits::class_rates(self.class_rates)
     }
 }
 

@@ -19,11 +19,13 @@ use gander_tensor::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageSpec,
+    ImageSpec, Settings,
+    limits::{self, Sides},
     patches::{self, PatchDiscriminator},
     translator::{Statistics, Translator},
     upsampling::{Doubling, Upsampling},
 };
+use crate::error;
 
 /// Settings of both networks and of what they make small.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -170,6 +172,32 @@ impl Config {
             init: WEIGHTS,
         };
         config.init(key, device)
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::of_translators(1 << self.downs)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::no_classes(self.images)?;
+        limits::between("model.width", self.width, 1..=512)?;
+        limits::patch_judge(self.patch_px, self.discriminator_width)?;
+        limits::between("model.downs", self.downs, 2..=9)?;
+        limits::weight("model.l1_weight", self.l1_weight)?;
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(limits::refused("model.dropout", &self.dropout));
+        }
+        Ok(())
     }
 }
 

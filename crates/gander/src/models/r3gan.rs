@@ -15,7 +15,11 @@ use gander_nn::{
 use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tensor, conv};
 use serde::{Deserialize, Serialize};
 
-use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
+use super::{
+    Discriminator, Generator, Grid, ImageSpec, Settings, conditioning,
+    limits::{self, Sides},
+};
+use crate::error;
 
 /// Settings of an R3GAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +52,6 @@ const GROUP_WIDTH: usize = 16;
 const EXPANSION: usize = 2;
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "r3gan",
-        min: 16,
-        max: 512,
-    };
-
     /// Narrow enough for a few processor cores. (The paper's 64 px network has `width` 384 and `width_max` 768.)
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -183,6 +181,42 @@ impl Config {
             logit,
             classes,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(16, 512)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::classes(self.images)?;
+        limits::latents(self.latent_dim, self.width)?;
+        limits::discriminator_width(self.discriminator_width)?;
+        let fits = |width: usize| width > 0 && width.is_multiple_of(Self::WIDTH_MULTIPLE);
+        limits::check("model.width", self.width, fits(self.width))?;
+        // Below a whole group of channels inside a block there is one of them.
+        let judge = self.discriminator_width.unwrap_or(self.width);
+        limits::check(
+            "model.discriminator_width",
+            judge,
+            fits(judge) || [1, 2, 4].contains(&judge),
+        )?;
+        limits::check(
+            "model.width_max",
+            self.width_max,
+            fits(self.width_max) && self.width_max <= 4096,
+        )?;
+        limits::between("model.blocks", self.blocks, 1..=64)?;
+        limits::between("model.class_dim", self.class_dim, 1..=4096)
     }
 }
 

@@ -17,11 +17,13 @@ use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tenso
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageSpec,
+    ImageSpec, Settings,
     cut::Heads,
+    limits::{self, Sides},
     stylegan2::{self, Comparison, GAIN, SLOPE, Stylegan2Discriminator},
     translator::{Features, Statistics, Translator},
 };
+use crate::error;
 
 /// Settings of both networks and of what they make small.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -118,6 +120,32 @@ impl Config {
     /// What looks at a translator's features, with fresh weights.
     pub fn heads(&self, translator: &SinCutTranslator, key: RandomKey, device: &DeviceRef) -> Result<Heads> {
         Heads::new(translator.feature_channels(), self.feature_dim, key, device)
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::of_translators(4)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::no_classes(self.images)?;
+        limits::between("model.width", self.width, 1..=512)?;
+        limits::between("model.blocks", self.blocks, 1..=32)?;
+        limits::between("model.patches", self.patches, 1..=4096)?;
+        limits::between("model.feature_dim", self.feature_dim, 1..=4096)?;
+        limits::between("model.discriminator_width", self.discriminator_width, 1..=128)?;
+        limits::weight("model.contrast_weight", self.contrast_weight)?;
+        limits::weight("model.identity_weight", self.identity_weight)?;
+        limits::temperature(self.temperature)
     }
 }
 

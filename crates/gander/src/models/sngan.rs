@@ -15,9 +15,11 @@ use gander_tensor::{Activation, ConvOptions, DeviceRef, RandomKey, Result, Tenso
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Discriminator, Generator, Grid, ImageSpec, Sides,
+    Discriminator, Generator, Grid, ImageSpec, Settings,
     conditioning::{self, ClassNorm, Classes},
+    limits::{self, Sides},
 };
+use crate::error;
 
 /// Settings of an SNGAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +55,6 @@ pub enum Architecture {
 }
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "sngan",
-        min: 16,
-        max: 256,
-    };
-
     /// The plain networks with the sizes of the paper.
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -132,6 +128,27 @@ impl Config {
             body,
             classes,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(16, 256)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::classes(self.images)?;
+        limits::latents(self.latent_dim, self.width)?;
+        limits::discriminator_width(self.discriminator_width)?;
+        limits::class_rates(self.class_rates)
     }
 }
 

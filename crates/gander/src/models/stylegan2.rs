@@ -23,7 +23,11 @@ use gander_tensor::{
 use serde::{Deserialize, Serialize};
 
 use self::modulated::{Channels, Map, ModulatedConv, Noise, Resampling, ToImage};
-use super::{Discriminator, Generator, Grid, ImageSpec, Sides, conditioning};
+use super::{
+    Discriminator, Generator, Grid, ImageSpec, Settings, conditioning,
+    limits::{self, Sides},
+};
+use crate::error;
 
 /// Settings of a StyleGAN2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,12 +78,6 @@ const MIXING: f64 = 0.9;
 const MEAN_STYLE_RATE: f32 = 0.005;
 
 impl Config {
-    pub(super) const SIDES: Sides = Sides {
-        family: "stylegan2",
-        min: 16,
-        max: 512,
-    };
-
     /// Narrow enough for a few processor cores. (The paper's 64 px network has `width` 256 and `width_max` 512.)
     pub fn new(images: ImageSpec) -> Self {
         Self {
@@ -208,6 +206,26 @@ impl Config {
             logit,
             classes,
         })
+    }
+}
+
+impl Settings for Config {
+    fn images(&self) -> ImageSpec {
+        self.images
+    }
+
+    fn width_mut(&mut self) -> Option<&mut usize> {
+        Some(&mut self.width)
+    }
+
+    fn sides(&self) -> Sides {
+        Sides::between(16, 512)
+    }
+
+    fn check(&self) -> error::Result<()> {
+        limits::classes(self.images)?;
+        limits::latents(self.latent_dim, self.width)?;
+        limits::between("model.width_max", self.width_max, 1..=4096)
     }
 }
 
