@@ -72,7 +72,8 @@ pub(crate) fn list_zip(path: &Path) -> Result<Listing> {
 /// Lists the images of a tar file, sorted by name.
 ///
 /// The members of a plain tar are read in place when they are needed. A compressed one can only be read from start to
-/// end: its images, as they are (JPEG, PNG, …), are kept in memory, up to [`OpenOptions::cache_bytes`].
+/// end: its images, as they are (JPEG, PNG, …), are kept in memory, up to [`OpenOptions::cache_bytes`]. A hard link is
+/// another name of the member that it leads to.
 pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOptions) -> Result<Listing> {
     if compression == Compression::None {
         let file = SharedFile::open(path).map_err(Error::io(path))?;
@@ -100,9 +101,8 @@ pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOpti
         let len = member.size();
         needed_bytes = needed_bytes.saturating_add(len);
         if needed_bytes > limit_bytes {
-            return Err(Stop::At(Error::TooLarge {
+            return Err(Stop::At(Error::TarTooLarge {
                 path: path.into(),
-                needed_bytes,
                 limit_bytes,
             }));
         }
@@ -110,7 +110,7 @@ pub(crate) fn list_tar(path: &Path, compression: Compression, options: &OpenOpti
         member.read_to_end(&mut bytes)?;
         Ok(Place::Memory {
             archive: path.into(),
-            bytes: bytes.into_boxed_slice(),
+            bytes: bytes.into(),
         })
     })
 }
@@ -158,10 +158,11 @@ fn list_members<'a, R: Read + 'a>(
     mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<Place, Stop>,
 ) -> Result<Listing> {
     let mut listing = Listing::default();
+    let mut links = Vec::new();
     for member in members {
         match member
             .map_err(Stop::Damage)
-            .and_then(|mut member| add_member(&mut listing, path, &mut member, &mut place))
+            .and_then(|mut member| add_member(&mut listing, &mut links, path, &mut member, &mut place))
         {
             Ok(()) => {}
             Err(Stop::At(error)) => return Err(error),
@@ -178,21 +179,46 @@ fn list_members<'a, R: Read + 'a>(
             }
         }
     }
+    add_links(&mut listing, path, links)?;
     listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listing)
 }
 
+/// Adds a member, or notes the name and the target of a hard link.
 fn add_member<R: Read>(
     listing: &mut Listing,
+    links: &mut Vec<(String, String)>,
     path: &Path,
     member: &mut tar::Entry<'_, R>,
     place: &mut impl FnMut(&mut tar::Entry<'_, R>) -> Result<Place, Stop>,
 ) -> Result<(), Stop> {
-    if !matches!(member.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
-        return Ok(());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = text(&member.path_bytes());
+    match member.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous => return add(listing, path, &name, || place(member)),
+        EntryType::Link => links.push((name, text(&member.link_name_bytes().unwrap_or_default()))),
+        EntryType::Symlink => leave_out(listing, path, &name, "a symbolic link, which is not followed"),
+        EntryType::GNUSparse => leave_out(listing, path, &name, "a sparse member, which is not read"),
+        _ => {}
     }
-    let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-    add(listing, path, &name, || place(member))
+    Ok(())
+}
+
+/// Adds hard links, each as the image that it leads to.
+fn add_links(listing: &mut Listing, path: &Path, links: Vec<(String, String)>) -> Result<()> {
+    listing.entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let sorted = listing.entries.len();
+    for (name, target) in links {
+        let target = strip(&target);
+        match listing.entries[..sorted].binary_search_by(|entry| entry.name.cmp(&target)) {
+            Ok(index) => {
+                let place = listing.entries[index].place.clone();
+                add(listing, path, &name, || Ok::<_, Error>(place))?;
+            }
+            Err(_) => leave_out(listing, path, &name, format!("a hard link to no image: {target}")),
+        }
+    }
+    Ok(())
 }
 
 /// Adds a member if it is an image; `place` is called only then.
@@ -217,6 +243,18 @@ fn add<E>(
         Sort::Unknown | Sort::Other => listing.other_files += 1,
     }
     Ok(())
+}
+
+/// Counts a member that is not read, and reports it if its name is that of an image.
+fn leave_out(listing: &mut Listing, archive: &Path, name: &str, reason: impl Into<String>) {
+    let name = strip(name);
+    match sort(&name) {
+        Sort::Image | Sort::Unread => listing.skipped.push(Skipped {
+            path: archive.join(name),
+            reason: reason.into(),
+        }),
+        Sort::Unknown | Sort::Other => listing.other_files += 1,
+    }
 }
 
 /// `./a//b.png` as `a/b.png`.

@@ -179,8 +179,8 @@ fn report(
     let shorter = shape.height_px.min(shape.width_px);
     let tiny = where_is(&|item, _| item.header.width_px.min(item.header.height_px) * 2 < shorter);
     let blank = where_is(&|_, look| look.is_blank);
-    let pairs = duplicates::near(&seen.looks, threads);
-    let near_duplicates = pairs.iter().take(LISTED_PAIRS).map(|pair| NearPair {
+    let near = duplicates::near(&seen.looks, threads, LISTED_PAIRS);
+    let near_duplicates = near.listed.iter().map(|pair| NearPair {
         first: scan.items[pair.first].entry.path(),
         second: scan.items[pair.second].entry.path(),
         distance: pair.distance,
@@ -193,7 +193,7 @@ fn report(
         classes,
         exact_duplicates: same_pixels(&scan, seen),
         near_duplicates: near_duplicates.collect(),
-        near_duplicate_pairs: pairs.len() as u64,
+        near_duplicate_pairs: near.count,
         tiny,
         blank,
         gray_in_color: seen.looks.iter().filter(|look| look.hides_gray).count() as u64,

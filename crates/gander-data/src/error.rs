@@ -69,9 +69,17 @@ pub enum Error {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The bytes that it would need (at least).
+        /// The bytes that it would need.
         needed_bytes: u64,
         /// The bytes that it may need ([`crate::OpenOptions::cache_bytes`]).
+        limit_bytes: u64,
+    },
+    /// The images of a compressed tar would take more memory than they may; only its end tells how much.
+    #[error("the images in {} take more memory than the limit: {limit_bytes} bytes", path.display())]
+    TarTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that they may take ([`crate::OpenOptions::cache_bytes`]).
         limit_bytes: u64,
     },
     /// Labels were required, and the source has none.

@@ -1,5 +1,7 @@
 //! What folder names say: which images train, which are held out, and of which class they are.
 
+use std::{fs, path::Path};
+
 use crate::options::ClassLevel;
 use crate::source::{Listing, Split};
 
@@ -49,6 +51,18 @@ pub(crate) fn assign(listing: &mut Listing, level: ClassLevel) {
     listing.other_files += (before - listing.entries.len()) as u64;
 }
 
+/// The folder of the training part in a folder of data, where one stands beside a held-out part or alone.
+pub fn training_folder(data: &Path) -> Option<String> {
+    let entries = fs::read_dir(data).ok()?.flatten();
+    let names: Vec<String> = entries
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let find = |known: &[&str]| names.iter().find(|name| is_one(name, known));
+    let is_alone = names.len() == 1;
+    find(&TRAIN).filter(|_| is_alone || find(&HOLDOUT).is_some()).cloned()
+}
+
 /// The folders of a name, without the file.
 fn folders(name: &str) -> impl Iterator<Item = &str> {
     let folders = name.rsplit_once('/').map_or("", |(folders, _)| folders);
@@ -95,6 +109,19 @@ mod tests {
 
     fn classes(names: &[&str], level: ClassLevel) -> Vec<Option<String>> {
         assigned(names, level).into_iter().map(|(_, _, class)| class).collect()
+    }
+
+    #[test]
+    fn a_class_named_train_is_no_training_part() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(training_folder(&data.path().join("absent")), None);
+        fs::create_dir(data.path().join("train")).unwrap();
+        assert_eq!(training_folder(data.path()).as_deref(), Some("train"));
+        fs::create_dir(data.path().join("bus")).unwrap();
+        fs::write(data.path().join("test"), "a file").unwrap();
+        assert_eq!(training_folder(data.path()), None);
+        fs::create_dir(data.path().join("Val")).unwrap();
+        assert_eq!(training_folder(data.path()).as_deref(), Some("train"));
     }
 
     #[test]

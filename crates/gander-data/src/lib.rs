@@ -32,6 +32,7 @@ pub use dataset::{Dataset, ImageShape, label_counts};
 pub use error::{Error, Result, Skipped};
 pub use idx::{IdxArray, IdxError, read_idx};
 pub use in_memory::InMemory;
+pub use layout::training_folder;
 pub use loader::{Batch, Flip, Loader, LoaderOptions};
 pub use open::{Opened, Progress, SizeCount, Stage, Summary, open, open_with_progress};
 pub use options::{AlphaPolicy, Channels, ClassLevel, CropPolicy, Filter, Labels, OpenOptions, Size};

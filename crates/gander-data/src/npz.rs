@@ -30,7 +30,8 @@ const MAX_CLASSES: i64 = 1 << 16;
 /// Lists the images of an NPZ file.
 pub(crate) fn list(path: &Path, options: &OpenOptions) -> Result<Listing> {
     let reader = NpzReader::open(path).map_err(|error| corrupt(path, &error))?;
-    let mut reader = reader.with_limit_bytes(options.cache_bytes);
+    let limit_bytes = options.cache_bytes;
+    let mut reader = reader.with_limit_bytes(limit_bytes);
     let mut listing = Listing::default();
     let has = |reader: &NpzReader<_>, [images, _]: &[&str; 2]| reader.contains(images);
     let Some(train) = TRAIN.into_iter().find(|names| has(&reader, names)) else {
@@ -45,11 +46,11 @@ pub(crate) fn list(path: &Path, options: &OpenOptions) -> Result<Listing> {
     let parts: Vec<_> = std::iter::once((train, Split::Train)).chain(held).collect();
     let mut most = 0;
     for ([images, labels], split) in parts {
-        let (count, array) = read_images(&mut reader, path, images)?;
-        require_room(path, listing.entries.len(), count, options.cache_bytes)?;
+        let (count, array) = read_images(&mut reader, path, images, limit_bytes)?;
+        require_room(path, listing.entries.len(), count, limit_bytes)?;
         let labels = match options.labels {
             Labels::WherePresent | Labels::Require if reader.contains(labels) => {
-                Some(read_labels(&mut reader, path, labels, count)?)
+                Some(read_labels(&mut reader, path, labels, count, limit_bytes)?)
             }
             _ => None,
         };
@@ -73,18 +74,30 @@ pub(crate) fn list(path: &Path, options: &OpenOptions) -> Result<Listing> {
 
 type Reader = NpzReader<std::io::BufReader<std::fs::File>>;
 
-fn read(reader: &mut Reader, path: &Path, name: &str) -> Result<gander_formats::npy::Array> {
+fn read(reader: &mut Reader, path: &Path, name: &str, limit_bytes: u64) -> Result<gander_formats::npy::Array> {
     reader.read(name).map_err(|error| match error {
-        gander_formats::Error::TooLarge { claimed, limit, .. } => Error::TooLarge {
+        gander_formats::Error::TooLarge { .. } => Error::TooLarge {
             path: path.into(),
-            needed_bytes: claimed,
-            limit_bytes: limit,
+            needed_bytes: needed_bytes(reader),
+            limit_bytes,
         },
         error => corrupt(path, &format!("`{name}`: {error}")),
     })
 }
 
-fn read_images(reader: &mut Reader, path: &Path, name: &str) -> Result<(usize, Arc<Array>)> {
+/// Bytes that all images and labels together unpack to.
+fn needed_bytes(reader: &mut Reader) -> u64 {
+    let names = TRAIN.into_iter().chain(HOLDOUT).flatten();
+    let headers = names.filter_map(|name| reader.header(name).ok());
+    let bytes = headers.map(|header| {
+        let element_bytes = header.dtype.size_bytes() as u64;
+        let sides = header.shape.iter().map(|&side| side as u64);
+        sides.fold(element_bytes, u64::saturating_mul)
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+fn read_images(reader: &mut Reader, path: &Path, name: &str, limit_bytes: u64) -> Result<(usize, Arc<Array>)> {
     let header = reader.header(name).map_err(|error| corrupt(path, &error))?;
     if header.dtype != DType::U8 {
         return Err(corrupt(
@@ -93,7 +106,7 @@ fn read_images(reader: &mut Reader, path: &Path, name: &str) -> Result<(usize, A
         ));
     }
     let (count, shape) = image_axes(&header.shape).map_err(|reason| corrupt(path, &format!("`{name}`: {reason}")))?;
-    let array = read(reader, path, name)?;
+    let array = read(reader, path, name, limit_bytes)?;
     Ok((
         count,
         Arc::new(Array {
@@ -105,8 +118,8 @@ fn read_images(reader: &mut Reader, path: &Path, name: &str) -> Result<(usize, A
 }
 
 /// Labels of `[n]` or `[n, 1]`, of any whole type.
-fn read_labels(reader: &mut Reader, path: &Path, name: &str, count: usize) -> Result<Vec<i64>> {
-    let array = read(reader, path, name)?;
+fn read_labels(reader: &mut Reader, path: &Path, name: &str, count: usize, limit_bytes: u64) -> Result<Vec<i64>> {
+    let array = read(reader, path, name, limit_bytes)?;
     let fits = matches!(array.shape[..], [n] | [n, 1] if n == count);
     // Whole numbers of 8 bytes are made of those that fit alone.
     let labels = fits.then(|| array.to_i64()).flatten();

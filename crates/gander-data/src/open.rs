@@ -145,8 +145,9 @@ impl std::fmt::Debug for Opened {
 /// 64 files are looked at.
 ///
 /// **Held out**: what lies in `test` or `val` beside `train`, the `t10k` files of IDX, or a share chosen by a hash of
-/// each file's length and first 64 KiB with [`OpenOptions::seed`]: equal files are on one side, and a file stays on its
-/// side when others are added or it is renamed. At least one image is held out.
+/// each file's length and first 64 KiB (all bytes of BMP, TIFF and PNM) with [`OpenOptions::seed`]: equal files are on
+/// one side, and a file stays on its side when others are added or it is renamed. At least one image is held out and
+/// one trains; if all files are equal, all train.
 ///
 /// **Memory.** If all decoded images fit in [`OpenOptions::cache_bytes`], they are decoded here, and files that fail are
 /// left out. Else they are decoded when they are read, and a file that fails is replaced by the next of its class.
@@ -311,19 +312,28 @@ pub(crate) fn held_out(scan: &Scan, options: &OpenOptions) -> Vec<bool> {
             .map(|item| item.entry.split == Split::Holdout)
             .collect();
     }
-    let Some(share) = options.holdout else {
-        return vec![false; scan.items.len()];
-    };
     let draw = |item: &Item| xxh3_64_with_seed(&item.key.to_le_bytes(), options.seed);
-    // 2^64 · share; the cast saturates.
-    let threshold = (share * 18_446_744_073_709_551_616.0) as u64;
-    let threshold = scan
-        .items
-        .iter()
-        .map(draw)
-        .min()
-        .map_or(threshold, |least| threshold.max(least));
-    scan.items.iter().map(|item| draw(item) <= threshold).collect()
+    let draws: Vec<u64> = scan.items.iter().map(draw).collect();
+    let least = draws.iter().copied().min().unwrap_or_default();
+    let most = draws.iter().copied().max().unwrap_or_default();
+    let threshold = match options.holdout {
+        // 2^64 · share; the cast saturates.
+        Some(share) => least.max((share * 18_446_744_073_709_551_616.0) as u64),
+        None => match auto_holdout(draws.len(), options.auto_holdout) {
+            0 => return vec![false; draws.len()],
+            count => {
+                let mut sorted = draws.clone();
+                *sorted.select_nth_unstable(count - 1).1
+            }
+        },
+    };
+    draws.iter().map(|&draw| draw <= threshold && draw < most).collect()
+}
+
+/// How many of so many images to hold out where nobody says.
+fn auto_holdout(images: usize, most: usize) -> usize {
+    let count = most.min(images / 10);
+    if count * 5 < most { 0 } else { count }
 }
 
 /// Decodes all items; the ones that fail move to `skipped`.
@@ -374,7 +384,7 @@ fn labels(items: &[Item]) -> Vec<u32> {
     items.iter().filter_map(|item| item.label).collect()
 }
 
-/// A hash of how images are shaped, and of each image's name, label, length and first 64 KiB.
+/// A hash of how images are shaped, and of each image's name, label and [`Item::key`].
 fn fingerprint(items: &[Item], pipeline: &Pipeline) -> String {
     let Pipeline {
         fit: Fit {

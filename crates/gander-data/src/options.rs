@@ -120,6 +120,9 @@ pub struct OpenOptions {
     pub filter: Filter,
     /// Share of the images to hold out where the source has no split of its own, 0 < x < 1.
     pub holdout: Option<f64>,
+    /// Images to hold out where neither the source nor `holdout` says which: these, or a tenth of a smaller set, or none where a
+    /// tenth would be less than a fifth of them; 0.
+    pub auto_holdout: usize,
     /// Seed of the choice of held-out images.
     pub seed: u64,
     /// Decoded images are kept in memory if all of them fit; 2 GiB. The same bound holds for what compressed tars
@@ -148,6 +151,7 @@ impl Default for OpenOptions {
             crop: CropPolicy::default(),
             filter: Filter::default(),
             holdout: None,
+            auto_holdout: 0,
             seed: 0,
             cache_bytes: 2 << 30,
             auto_side_px: 256,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use image::ImageFormat;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result, Skipped};
@@ -22,7 +23,8 @@ const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 pub(crate) struct Item {
     pub(crate) entry: Entry,
     pub(crate) header: Header,
-    /// Length and first 64 KiB, hashed: the same for equal files whatever their names.
+    /// Length and first 64 KiB (all bytes of formats without compression), hashed: the same for equal files whatever
+    /// their names.
     pub(crate) key: u64,
     pub(crate) bytes: u64,
     pub(crate) label: Option<u32>,
@@ -56,7 +58,13 @@ pub(crate) fn scan(sources: &[PathBuf], options: &OpenOptions, progress: &(dyn F
             .all(|(_, listing)| listing.entries.iter().all(|e| e.class.is_none()));
     for (path, mut listing) in listings {
         if sources_are_classes {
-            let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+            // `mr.smith` is a whole name if it is a folder's.
+            let name = if path.is_dir() {
+                path.file_name()
+            } else {
+                path.file_stem()
+            };
+            let name = name.unwrap_or(path.as_os_str()).to_string_lossy();
             listing
                 .entries
                 .iter_mut()
@@ -121,7 +129,7 @@ fn read_header(entry: &Entry, limits: MediaLimits) -> Result<(Header, u64, u64),
         return Ok((header, xxh3_64_with_seed(bytes, bytes.len() as u64), bytes.len() as u64));
     }
     let (prefix, len) = entry.read(PREFIX_BYTES)?;
-    let key = xxh3_64_with_seed(&prefix, len);
+    let goes_on = len > prefix.len() as u64;
     let header = match peek(&prefix, limits) {
         Err(HeaderError::Unreadable(_)) if len > MAX_UNPACKED_BYTES && matches!(entry.place, Place::Zip { .. }) => {
             return Err(format!(
@@ -129,10 +137,21 @@ fn read_header(entry: &Entry, limits: MediaLimits) -> Result<(Header, u64, u64),
             ));
         }
         // Metadata before the sides, or a table of contents at the end, as in TIFF.
-        Err(HeaderError::Unreadable(_)) if len > prefix.len() as u64 => peek(&entry.read_all()?, limits),
+        Err(HeaderError::Unreadable(_)) if goes_on => peek(&entry.read_all()?, limits),
         result => result,
+    }
+    .map_err(HeaderError::reason)?;
+    // Without compression, pictures of one size and background have the same length and begin with the same bytes.
+    let is_plain = matches!(
+        header.format,
+        Some(ImageFormat::Bmp | ImageFormat::Pnm | ImageFormat::Tiff)
+    );
+    let key = if is_plain && goes_on {
+        xxh3_64_with_seed(&entry.read_all()?, len)
+    } else {
+        xxh3_64_with_seed(&prefix, len)
     };
-    header.map(|header| (header, key, len)).map_err(HeaderError::reason)
+    Ok((header, key, len))
 }
 
 /// Numbers the classes, as far as labels are wanted, and returns their names.

@@ -42,7 +42,7 @@ pub(crate) enum Place {
     File(PathBuf),
     Zip { archive: Arc<ZipSource>, index: usize },
     Span { file: SharedFile, offset: u64, len: u64 },
-    Memory { archive: Arc<Path>, bytes: Box<[u8]> },
+    Memory { archive: Arc<Path>, bytes: Arc<[u8]> },
     Row { array: Arc<Array>, row: usize },
 }
 

@@ -134,6 +134,7 @@ pub fn open_collections(sources: &[PathBuf], options: &OpenOptions) -> Result<[O
             let held = build(&[test], options, (found, none), shared, &|_| {})?;
             opened.summary.holdout = held.train.len();
             opened.holdout = Some(held.train);
+            opened.skipped.extend(held.skipped);
         }
         Ok(opened)
     };
@@ -579,12 +580,14 @@ mod tests {
                 write(&directory.path().join(format!("{folder}/{index}.png")), 32, 32, index);
             }
         }
+        fs::write(directory.path().join("testB/broken.png"), "words").unwrap();
         for holdout in [None, Some(0.5)] {
             let options = OpenOptions {
                 holdout,
                 ..OpenOptions::default()
             };
             let [a, b] = open_collections(&[directory.path().into()], &options).unwrap();
+            assert_eq!((a.skipped.len(), b.skipped.len()), (0, 1));
             for opened in [a, b] {
                 assert_eq!((opened.train.len(), opened.holdout.unwrap().len()), (3, 3));
                 assert_eq!((opened.summary.train, opened.summary.holdout), (3, 3));

@@ -52,7 +52,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut AtomicWriter) -> io::Result<()>)
     let mut writer = BufWriter::with_capacity(1 << 18, file);
     write(&mut writer)?;
     writer.flush()?;
-    writer.get_ref().sync_all()?;
+    sync(writer.get_ref())?;
     drop(writer);
     fs::rename(&partial.path, path)?;
     partial.renamed = true;
@@ -98,14 +98,26 @@ fn create_partial(directory: &Path, name: &OsStr) -> io::Result<(File, Partial)>
 /// Makes a rename in a directory survive a loss of power, where the system can be asked for it.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) {
-        match File::open(directory)?.sync_all() {
-            // Some network and FUSE file systems cannot; the file itself is on the disk and has its name.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            other => other,
-        }
+        sync(&File::open(directory)?)
     } else {
         Ok(())
     }
+}
+
+/// Brings a file or a directory to the disk, as far as its file system can: some of networks and FUSE cannot.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a file system refuses because it does not know what was asked for.
+fn is_unsupported(error: &io::Error) -> bool {
+    // ENOTTY, ENOTSUP and EOPNOTSUPP (Darwin, sys/errno.h), with which network volumes answer F_FULLFSYNC.
+    const APPLE: [i32; 3] = [25, 45, 102];
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+        || cfg!(target_vendor = "apple") && error.raw_os_error().is_some_and(|code| APPLE.contains(&code))
 }
 
 /// Removes what killed writers left in a directory and returns how many files that were.
@@ -208,6 +220,18 @@ mod tests {
             );
         }
         assert_eq!(names(directory.path()), ["taken"]);
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_sync_is_no_failure() {
+        assert!(is_unsupported(&io::ErrorKind::Unsupported.into()));
+        assert!(!is_unsupported(&io::ErrorKind::StorageFull.into()));
+        for code in [25, 45, 102] {
+            let is_apple = cfg!(target_vendor = "apple");
+            assert_eq!(is_unsupported(&io::Error::from_raw_os_error(code)), is_apple, "{code}");
+        }
+        #[cfg(target_os = "linux")]
+        sync(&File::open("/dev/null").unwrap()).unwrap();
     }
 
     #[test]

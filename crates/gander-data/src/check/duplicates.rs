@@ -1,5 +1,8 @@
 //! Images that look the same, found by hashes that are close.
 
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, PoisonError};
+
 use super::Look;
 use crate::parallel;
 
@@ -16,11 +19,19 @@ const MAX_RMS: u32 = 4;
 /// Images that agree in a band and are compared with one; keeps a million images of one background affordable.
 const MAX_COMPARED: usize = 4096;
 
-/// Two images that look the same.
+/// Two images that look the same, in the order of the images.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pair {
     pub(super) first: usize,
     pub(super) second: usize,
     pub(super) distance: u32,
+}
+
+/// All pairs that look the same.
+pub(super) struct Near {
+    /// The first of them, in order.
+    pub(super) listed: Vec<Pair>,
+    pub(super) count: u64,
 }
 
 /// One bit for each two neighbors in a row of 9: whether the right one is brighter.
@@ -37,26 +48,47 @@ pub(super) fn difference_hash(pixels: &[u8]) -> u64 {
     bits.fold(0, |hash, bit| hash << 1 | u64::from(bit))
 }
 
-/// Pairs that look the same, in the order of the images. Blank images and equal pixels are left out.
-pub(super) fn near(looks: &[Look], threads: usize) -> Vec<Pair> {
-    let mut pairs = Vec::new();
+/// Pairs that look the same, of which the first `limit` are listed. Blank images and equal pixels are left out.
+pub(super) fn near(looks: &[Look], threads: usize, limit: usize) -> Near {
+    // The frames of a film have hundreds of millions of pairs: no more are kept than are listed.
+    let listed: Mutex<BinaryHeap<Pair>> = Mutex::default();
+    let mut count = 0;
     for band in 0..BANDS {
         let key = |index: usize| looks[index].hash.rotate_right(band * BAND_BITS);
         let band_of = |index: usize| key(index) & ((1 << BAND_BITS) - 1);
         let mut order: Vec<usize> = (0..looks.len()).filter(|&index| !looks[index].is_blank).collect();
         order.sort_unstable_by_key(|&index| (band_of(index), key(index), index));
-        let found = parallel::map(threads, order.len(), |place| {
+        let counts = parallel::map(threads, order.len(), |place| {
             let index = order[place];
             let others = order[place + 1..].iter().take(MAX_COMPARED).copied();
             let others = others.take_while(|&other| band_of(other) == band_of(index));
-            others
-                .filter_map(|other| compare(looks, index, other, band))
-                .collect::<Vec<Pair>>()
+            let found = others.filter_map(|other| compare(looks, index, other, band));
+            let found: Vec<Pair> = found.collect();
+            let count = found.len() as u64;
+            let mut listed = listed.lock().unwrap_or_else(PoisonError::into_inner);
+            for pair in found {
+                keep(&mut listed, pair, limit);
+            }
+            count
         });
-        pairs.extend(found.into_iter().flatten());
+        count += counts.iter().sum::<u64>();
     }
-    pairs.sort_unstable_by_key(|pair| (pair.first, pair.second));
-    pairs
+    let listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Near {
+        listed: listed.into_sorted_vec(),
+        count,
+    }
+}
+
+/// Keeps a pair if it is one of the first `limit`, whatever order they come in.
+fn keep(listed: &mut BinaryHeap<Pair>, pair: Pair, limit: usize) {
+    if listed.len() < limit {
+        listed.push(pair);
+    } else if let Some(mut last) = listed.peek_mut()
+        && pair < *last
+    {
+        *last = pair;
+    }
 }
 
 /// The pair, if it looks the same, its pixels differ, and no earlier band has found it.
@@ -96,7 +128,9 @@ mod tests {
     }
 
     fn found(looks: &[Look]) -> Vec<(usize, usize, u32)> {
-        near(looks, 2)
+        let near = near(looks, 2, 1000);
+        assert_eq!(near.count, near.listed.len() as u64);
+        near.listed
             .iter()
             .map(|pair| (pair.first, pair.second, pair.distance))
             .collect()
@@ -127,6 +161,18 @@ mod tests {
             "four bits"
         );
         assert_eq!(found(&[look(hash, 0), look(hash, 1)]), [(0, 1, 0)]);
+    }
+
+    #[test]
+    fn all_pairs_are_counted_and_the_first_are_listed() {
+        // The last image is compared first, for its hash.
+        let hashes = [7, 5, 5, 5, 4].into_iter().zip(0..);
+        let looks: Vec<Look> = hashes.map(|(hash, level)| look(hash, level)).collect();
+        for threads in [1, 4] {
+            let near = near(&looks, threads, 3);
+            let listed: Vec<_> = near.listed.iter().map(|pair| (pair.first, pair.second)).collect();
+            assert_eq!((near.count, listed), (10, vec![(0, 1), (0, 2), (0, 3)]));
+        }
     }
 
     #[test]

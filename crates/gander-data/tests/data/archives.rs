@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use gander_data::{Error, Labels, OpenOptions};
+use gander_data::{Error, Labels, OpenOptions, label_counts};
 use zip::write::SimpleFileOptions;
 
 use crate::pictures::{all, any, folder, open, png, reasons};
@@ -185,7 +185,57 @@ fn a_compressed_tar_over_the_limit_is_refused() {
         },
     )
     .unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit_bytes: 100, .. }), "{error}");
+    assert!(matches!(error, Error::TarTooLarge { limit_bytes: 100, .. }), "{error}");
+}
+
+#[test]
+fn links_in_a_tar_are_followed_or_reported() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (number, name) in [(1, "set/cat/1.png"), (2, "./set/dog/2.png")] {
+        let picture = png(9, 8, number);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(picture.len() as u64);
+        builder.append_data(&mut header, name, &picture[..]).unwrap();
+    }
+    for (kind, name, target) in [
+        (tar::EntryType::Link, "set/dog/1.png", "set/cat/1.png"),
+        (tar::EntryType::Link, "set/cat/2.png", "./set/dog/2.png"),
+        (tar::EntryType::Link, "set/dog/3.png", "set/absent.png"),
+        (tar::EntryType::Symlink, "set/dog/4.png", "2.png"),
+        (tar::EntryType::Symlink, "set/newest", "dog"),
+        (tar::EntryType::GNUSparse, "set/dog/5.png", "nothing"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.as_gnu_mut().unwrap().set_real_size(0);
+        builder.append_link(&mut header, name, target).unwrap();
+    }
+    let tar = builder.into_inner().unwrap();
+    let labels = OpenOptions {
+        labels: Labels::Require,
+        ..any()
+    };
+    for (name, bytes) in [("set.tar.gz", gzipped(&tar)), ("set.tar", tar)] {
+        let folder = folder(&[(name, bytes)]);
+        let opened = open(&folder.path().join(name), &labels).unwrap();
+        let images = all(&*opened.train);
+        assert_eq!(images.len(), 4, "{name}");
+        assert!(images[0] == images[2] && images[1] == images[3], "{name}");
+        assert_eq!(label_counts(&*opened.train), [2, 2], "{name}");
+        assert_eq!(opened.summary.other_files, 1, "{name}");
+        let mut reasons = reasons(&opened);
+        reasons.sort();
+        assert_eq!(
+            reasons,
+            [
+                "3.png: a hard link to no image: set/absent.png",
+                "4.png: a symbolic link, which is not followed",
+                "5.png: a sparse member, which is not read"
+            ],
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -166,6 +166,30 @@ fn npz_files_of_other_things_are_refused() {
 }
 
 #[test]
+fn a_large_npz_file_tells_the_limit_that_would_do() {
+    let file = npz(&[
+        ("x_train", DType::U8, &[1, 30, 30], &[0; 900]),
+        ("y_train", DType::U8, &[1], &[0]),
+        ("x_test", DType::U8, &[2, 30, 30], &[0; 1800]),
+        ("masks", DType::U8, &[1, 60, 60], &[0; 3600]),
+    ]);
+    let open_within = |cache_bytes| {
+        let options = OpenOptions {
+            cache_bytes,
+            ..labeled()
+        };
+        open_npz(&file, &options)
+    };
+    // Too few for the first array, for the second, for the third.
+    for cache_bytes in [500, 900, 1000] {
+        let error = open_within(cache_bytes).unwrap_err();
+        let expected = format!("unpacks to 2701 bytes, over the limit of {cache_bytes}");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+    }
+    assert_eq!(open_within(2701).unwrap().train.len(), 1);
+}
+
+#[test]
 fn more_rows_than_can_be_listed_are_refused() {
     let options = OpenOptions {
         cache_bytes: 5000,

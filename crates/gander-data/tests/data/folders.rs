@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use gander_data::{ClassLevel, CropPolicy, Error, Filter, Labels, OpenOptions, Size, label_counts};
+use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::pictures::{all, any, folder, open, png, png_bomb, read, reasons, write};
+use crate::pictures::{all, any, encoded, folder, open, png, png_bomb, read, reasons, write};
 
 #[test]
 fn images_are_found_at_any_depth_in_the_order_of_their_names() {
@@ -123,6 +124,18 @@ fn several_folders_are_joined_and_can_be_the_classes() {
 }
 
 #[test]
+fn folders_with_dots_are_classes_of_their_own() {
+    let both = folder(&[("mr.smith/1.png", png(4, 4, 0)), ("mr.jones/1.png", png(4, 4, 1))]);
+    let sources = ["mr.smith", "mr.jones"].map(|name| both.path().join(name));
+    let options = OpenOptions {
+        labels: Labels::Require,
+        ..any()
+    };
+    let opened = gander_data::open(&sources, &options).unwrap();
+    assert_eq!(opened.train.classes(), ["mr.jones", "mr.smith"]);
+}
+
+#[test]
 fn test_beside_train_is_held_out() {
     let folder = folder(&[
         ("train/cat/1.png", png(4, 4, 1)),
@@ -184,6 +197,63 @@ fn a_share_is_held_out_and_never_leaks() {
     assert!(held.iter().all(|image| before.contains(image)));
     let other = open(renamed.path(), &OpenOptions { seed: 1, ..options }).unwrap();
     assert_ne!(held, all(&*other.holdout.unwrap()));
+}
+
+#[test]
+fn a_set_can_hold_a_few_images_out_by_itself() {
+    let folder = folder(&[]);
+    for i in 0..60 {
+        write(folder.path(), &format!("{i}.png"), &png(4, 4, i));
+    }
+    let held_out = |auto_holdout| {
+        let options = OpenOptions { auto_holdout, ..any() };
+        open(folder.path(), &options).unwrap().summary.holdout
+    };
+    // At most a tenth, and none where that is less than a fifth of what was wanted.
+    assert_eq!([0, 4, 6, 20, 31].map(held_out), [0, 4, 6, 6, 0]);
+}
+
+#[test]
+fn never_all_images_are_held_out() {
+    let options = OpenOptions {
+        holdout: Some(0.999_999),
+        ..any()
+    };
+    let two = folder(&[("1.png", png(4, 4, 1)), ("2.png", png(4, 4, 2))]);
+    let opened = open(two.path(), &options).unwrap();
+    assert_eq!((opened.train.len(), opened.summary.holdout), (1, 1));
+    let equal = folder(&[("1.png", png(4, 4, 1)), ("2.png", png(4, 4, 1))]);
+    let opened = open(equal.path(), &options).unwrap();
+    assert_eq!((opened.train.len(), opened.summary.holdout), (2, 0));
+}
+
+#[test]
+fn pictures_without_compression_are_told_apart_by_all_their_bytes() {
+    for format in [ImageFormat::Bmp, ImageFormat::Pnm, ImageFormat::Tiff] {
+        // White in the first and the last 64 KiB: BMP begins with the lowest row.
+        let picture = |shade: u8| {
+            let mut image = RgbImage::from_pixel(300, 300, Rgb([255; 3]));
+            image.put_pixel(150, 150, Rgb([shade; 3]));
+            encoded(image, format)
+        };
+        let folder = folder(&[]);
+        for shade in 0..20 {
+            write(folder.path(), &format!("{shade}.bmp"), &picture(shade));
+        }
+        let size = Some(Size {
+            width_px: 8,
+            height_px: 8,
+        });
+        let options = OpenOptions { size, ..any() };
+        let fingerprint = || open(folder.path(), &options).unwrap().train.fingerprint();
+        let holdout = Some(0.5);
+        let opened = open(folder.path(), &OpenOptions { holdout, ..options }).unwrap();
+        let held = opened.summary.holdout;
+        assert!((1..20).contains(&held), "{format:?}: {held}");
+        let before = fingerprint();
+        write(folder.path(), "7.bmp", &picture(77));
+        assert_ne!(fingerprint(), before, "{format:?}");
+    }
 }
 
 #[test]
