@@ -25,7 +25,7 @@ Examples:
   gander sample runs/00001-pottery --grid a.png   pictures from what was trained
   gander data check photos/                       is this a dataset?
 
-Exit codes: 0 done, 1 failed, 2 not understood, 130 stopped by Ctrl-C after saving."
+Exit codes: 0 done, 1 failed, 2 not understood, 130 stopped by Ctrl-C."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    hints,
+    hints, interrupt,
     screen::{CYAN, RED},
     text,
 };
@@ -46,15 +46,25 @@ pub(crate) fn explain(
     Refused { what, hint, source }.into()
 }
 
-/// Tells an error on stderr.
+/// Tells an error on stderr; a stop that was asked for is none.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     let mut err = anstream::stderr();
     // A closed stderr is no reason to do anything else.
+    if is_stop(error) {
+        let _ = writeln!(err, "{}", gander::Error::Stopped);
+        return ExitCode::from(interrupt::EXIT_CODE);
+    }
     let _ = write!(err, "{RED}error:{RED:#} {}", describe(error));
     if let Some(hint) = hints::hint(error) {
         let _ = write!(err, "\n{CYAN}hint:{CYAN:#} {}\n", text::harmless(&hint));
     }
     ExitCode::FAILURE
+}
+
+/// Whether a command ended because somebody asked it to.
+fn is_stop(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| matches!(cause.downcast_ref::<gander::Error>(), Some(gander::Error::Stopped)))
 }
 
 /// The message and its causes, a line each; causes that the line before has said already are left out.
@@ -115,5 +125,13 @@ mod tests {
             describe(&error),
             "cannot train\n  caused by: cannot read a: no such file\n"
         );
+    }
+
+    #[test]
+    fn a_stop_is_no_failure() {
+        let stopped = anyhow::Error::new(gander::Error::Stopped).context("cannot grow parts");
+        assert!(is_stop(&stopped));
+        let failed = anyhow::Error::new(gander::Error::OneWay { family: "cut" });
+        assert!(!is_stop(&failed));
     }
 }

@@ -56,7 +56,7 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         Error::Io { source, .. } => return of_io(source),
         Error::NonFinite { .. } | Error::Diverged { .. } => {
             "training diverged; the last checkpoint is whole. Begin again with a lower rate \
-             (--set training.learning_rate=1e-4) or a stronger penalty (--gamma 1)"
+             (--set training.learning_rate=1e-4) or three times the penalty (--gamma 0.3 where training.r1_gamma is 0.1)"
                 .into()
         }
         Error::InvalidSetting { setting, .. } => of_setting(setting),
@@ -125,13 +125,14 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         Error::SmallClass { .. } => "add images of that class, or take its folder out".into(),
         Error::NothingToBalance { .. } => "all classes are as large as each other: pass --per-class N instead".into(),
         Error::Occupied { .. } => "name a folder that is not there yet, outside the data".into(),
+        Error::Grown { .. } => "name the real images alone, without those that were added to them".into(),
         Error::UnfitRun { .. } => {
             "train with `gander train DATA --labels --holdout 20%` and name its run directory; --no-measure takes any \
              generator of these classes; without --run one is trained"
                 .into()
         }
         Error::UnfitOrigin { .. } => {
-            "train with `gander train OTHER --family dcgan --no-labels` at the resolution of the data, on other images, and name \
+            "train with `gander train OTHER --no-labels` at the resolution of the data, on other images, and name \
              its run directory; --no-measure lets it be the same images"
                 .into()
         }
@@ -159,8 +160,12 @@ fn of_data(error: &gander_data::Error) -> Option<String> {
         Error::Ambiguous { .. } => "name the one that you mean".into(),
         Error::Corrupt { .. } => SPOILED.into(),
         Error::TooLarge { needed_bytes, .. } => {
-            format!("if you trust the file and have the memory: --set data.open.cache_bytes={needed_bytes}")
+            format!(
+                "if you trust the file and have the memory, for training: \
+                 --set data.open.cache_bytes={needed_bytes}"
+            )
         }
+        Error::TarTooLarge { .. } => "unpack it, or pack it as ZIP or plain tar: those are read in place".into(),
         Error::NoLabels { .. } => {
             "put the images of each class in a folder of its own; training without classes needs none".into()
         }
@@ -422,6 +427,17 @@ mod tests {
             skipped: Vec::new(),
         };
         assert_eq!(hint_of(none.into()), IMAGES);
+        let large = gander_data::Error::TooLarge {
+            path: "a.npz".into(),
+            needed_bytes: 9,
+            limit_bytes: 8,
+        };
+        assert!(hint_of(large.into()).ends_with("for training: --set data.open.cache_bytes=9"));
+        let large = gander_data::Error::TarTooLarge {
+            path: "a.tar.gz".into(),
+            limit_bytes: 8,
+        };
+        assert!(hint_of(large.into()).starts_with("unpack it"));
         let spoiled = gander_formats::Error::Truncated {
             part: "data",
             needed: 2,

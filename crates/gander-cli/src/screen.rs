@@ -76,6 +76,16 @@ impl Screen {
     pub(crate) fn warn(&self, line: impl Display) {
         self.say_after(YELLOW, "warning", line);
     }
+
+    /// The number of files that are missing from a set, if any are.
+    pub(crate) fn warn_unread(&self, files: usize) {
+        if files > 0 {
+            self.warn(format!(
+                "{} could not be read and left out",
+                text::plural(files as u64, "file")
+            ));
+        }
+    }
 }
 
 /// Writes data to stdout. A reader that has gone away (`| head`) has seen enough.

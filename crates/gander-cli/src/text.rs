@@ -1,6 +1,6 @@
 //! How numbers, times and paths read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `20,000`.
 pub(crate) fn count(number: u64) -> String {
@@ -93,6 +93,11 @@ pub(crate) fn shell(path: &Path) -> String {
     } else {
         format!("'{}'", path.replace('\'', r"'\''"))
     }
+}
+
+/// A path that JSON can hold: what of it is no Unicode becomes U+FFFD, as where it is shown.
+pub(crate) fn unicode(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 /// Text from files and their names without what would steer a terminal; line ends stay.

@@ -78,6 +78,11 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The same, or 0 for nothing.
+pub(crate) fn share_or_none(text: &str) -> Result<f64, String> {
+    if text == "0" { Ok(0.0) } else { share(text) }
+}
+
 /// A finite number above zero.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -67,10 +67,21 @@ fn a_run_by_the_clock_says_why_it_is_what_it_is() {
         assert!(said.contains(reason), "{said}");
         assert!(settings.contains(reason), "{settings}");
     }
+    // What the clock decided stands there too, so that the same steps come again; another length is a plan of its own.
+    assert!(settings.contains("[[plan]]"), "{settings}");
+    train(place.path(), &["--config", "runs/00001-pottery/config.toml"]);
+    train(place.path(), &["--config", "runs/00002-pottery/config.toml"]);
     train(
         place.path(),
         &["--config", "runs/00001-pottery/config.toml", "--kimg", "0.1"],
     );
+    let [first, again, once_more, shorter] =
+        ["00001-pottery", "00002-pottery", "00003-pottery", "00004-pottery"].map(|run| bytes(place.path(), run));
+    assert_eq!(first, again);
+    assert_eq!(first, once_more);
+    assert_ne!(first, shorter);
+    let settings = fs::read_to_string(place.path().join("runs/00004-pottery/config.toml")).unwrap();
+    assert!(!settings.contains("[[plan]]"), "{settings}");
 }
 
 #[test]

@@ -137,11 +137,44 @@ fn pots_are_translated_both_ways() {
     ] {
         assert!(scores.contains(score), "{score} in {scores}");
     }
+    what_is_there_stays(place, run);
+    #[cfg(target_os = "linux")]
+    names_in_another_encoding(place, run);
     scores_of_other_pictures(place, run);
     assert!(works(place, &["inspect", run]).contains("cyclegan"));
     assert!(refused(place, &["sample", run, "--grid", "a.png"]).contains("gander translate"));
     let more = ["train", "--resume", run, "--kimg", "0.008", "--quiet"];
     works(place, &more);
+}
+
+/// Nothing is replaced that nobody asked to.
+fn what_is_there_stays(place: &Path, run: &str) {
+    let translate = ["translate", run, "gray.png", "--out", "mine"];
+    std::fs::create_dir(place.join("mine")).unwrap();
+    std::fs::write(place.join("mine/gray.png"), "mine").unwrap();
+    let said = refused(place, &translate);
+    assert!(
+        said.contains("is there already") && said.contains("--overwrite"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(place.join("mine/gray.png")).unwrap(), b"mine");
+    works(place, &[translate.as_slice(), &["--overwrite"]].concat());
+    assert!(image::open(place.join("mine/gray.png")).is_ok());
+}
+
+/// JSON holds Unicode only.
+#[cfg(target_os = "linux")]
+fn names_in_another_encoding(place: &Path, run: &str) {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let folder = place.join("latin");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(place.join("gray.png"), folder.join("plain.png")).unwrap();
+    std::fs::write(folder.join(OsStr::from_bytes(b"caf\xe9.png")), "no picture").unwrap();
+    let told = works(place, &["translate", run, "latin", "--out", "unicode", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["skipped"][0]["path"], "latin/caf\u{fffd}.png");
+    assert_eq!(told["files"], serde_json::json!(["unicode/plain.png"]));
 }
 
 /// Folders in place of the run's own data, with and without partners of one name; and what was made beside its truth.

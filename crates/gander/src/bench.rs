@@ -49,7 +49,7 @@ pub struct Report {
     pub sample_ms: f64,
     /// Operations of one step, in units of 10⁹.
     pub gflop_per_step: f64,
-    /// The algorithm that the operations were counted for: `direct`, nearest upsamplings folded into their convolutions.
+    /// The algorithm that the operations were counted for: [`Workload::arithmetic`].
     pub arithmetic: &'static str,
     /// 10⁹ operations in a second.
     pub gflops: f64,
@@ -102,7 +102,7 @@ pub fn bench(workload: Workload, options: CpuOptions, steps: usize) -> Result<Re
         images_per_second: run.batch() as f64 / step_ms * 1e3,
         sample_ms: median(&mut sample),
         gflop_per_step,
-        arithmetic: "direct",
+        arithmetic: workload.arithmetic(),
         gflops,
         peak_gflops,
         peak_share: peak_gflops.map(|peak| gflops / peak),

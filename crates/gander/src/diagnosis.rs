@@ -134,8 +134,8 @@ impl Alarm {
             }
             Self::Oscillation if translates => "lower the learning rate by three",
             Self::DiscriminatorWins => {
-                "lower the learning rate (--set training.learning_rate=1e-4), hold it with a penalty (--gamma 1), or \
-                 give it a harder task (--set training.augment_p=0.3)"
+                "lower the learning rate (--set training.learning_rate=1e-4), hold it with three times its \
+                 penalty (--gamma 0.3 where training.r1_gamma is 0.1), or give it a harder task (--set training.augment_p=0.3)"
             }
             Self::DiscriminatorLoses => {
                 "give it more width (--set model.width=32) or a lighter penalty (a tenth of --gamma); if it never learned, \

@@ -264,6 +264,14 @@ pub enum Error {
         /// What is in the way.
         reason: &'static str,
     },
+    /// Data that holds synthetic images already, which would be measured on as if they were real.
+    #[error("{path} holds images that synthesize made: there is a {manifest} in it", path = path.display())]
+    Grown {
+        /// The data.
+        path: PathBuf,
+        /// The list of those images.
+        manifest: &'static str,
+    },
     /// A run whose generator does not serve.
     #[error("the generator of {path} does not serve here: {reason}")]
     UnfitRun {

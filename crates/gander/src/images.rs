@@ -41,6 +41,17 @@ impl Default for GridOptions {
     }
 }
 
+impl GridOptions {
+    /// How many of the images stand in a row.
+    fn columns_of(self, tiles: Tiles) -> usize {
+        if self.columns == 0 {
+            tiles.num.isqrt()
+        } else {
+            self.columns.min(tiles.num)
+        }
+    }
+}
+
 /// What networks are shown of images.
 ///
 /// # Shapes
@@ -91,6 +102,29 @@ pub fn grid_size(width_px: usize, height_px: usize) -> (usize, usize) {
     (fit(width_px), fit(height_px))
 }
 
+/// Width and height of the picture that [`grid`] makes.
+///
+/// # Errors
+/// [`Error::InvalidSetting`] if it would be empty or over 32,768 px.
+pub fn grid_px(tiles: Tiles, options: GridOptions) -> Result<(u32, u32)> {
+    let columns = options.columns_of(tiles);
+    let rows = tiles.num.div_ceil(columns.max(1));
+    let side = |count: usize, side_px: usize| {
+        (side_px.saturating_add(options.margin_px))
+            .saturating_mul(count)
+            .saturating_add(options.margin_px)
+    };
+    let (width, height) = (side(columns, tiles.width_px), side(rows, tiles.height_px));
+    let is_empty = [tiles.num, tiles.width_px, tiles.height_px].contains(&0);
+    if is_empty || width.max(height) > MAX_SIDE_PX {
+        return Err(Error::InvalidSetting {
+            setting: "grid",
+            value: format!("{width}x{height} px"),
+        });
+    }
+    Ok((width as u32, height as u32))
+}
+
 /// Many images in rows, from the top left; places that are left over stay white.
 ///
 /// Gray images make a gray picture, all others an RGB one: transparent pixels are laid on a light checkerboard, so
@@ -100,29 +134,11 @@ pub fn grid_size(width_px: usize, height_px: usize) -> (usize, usize) {
 /// - `images`: `[num, height, width, channels]`, bytes, channels last
 ///
 /// # Errors
-/// [`Error::WrongShape`] if the bytes are not as many as that, [`Error::InvalidSetting`] if the picture would be empty
-/// or over 32,768 px.
+/// [`Error::WrongShape`] if the bytes are not as many as that, and those of [`grid_px`].
 pub fn grid(images: &[u8], tiles: Tiles, options: GridOptions) -> Result<DynamicImage> {
     tiles.check(images)?;
-    let columns = if options.columns == 0 {
-        tiles.num.isqrt()
-    } else {
-        options.columns.min(tiles.num)
-    };
-    let rows = tiles.num.div_ceil(columns.max(1));
-    let side = |count: usize, side_px: usize| {
-        (side_px.saturating_add(options.margin_px))
-            .saturating_mul(count)
-            .saturating_add(options.margin_px)
-    };
-    let (width, height) = (side(columns, tiles.width_px), side(rows, tiles.height_px));
-    if images.is_empty() || width.max(height) > MAX_SIDE_PX {
-        return Err(Error::InvalidSetting {
-            setting: "grid",
-            value: format!("{width}x{height} px"),
-        });
-    }
-    let (width, height) = (width as u32, height as u32);
+    let (width, height) = grid_px(tiles, options)?;
+    let columns = options.columns_of(tiles);
     let pixels = images
         .chunks_exact(tiles.bytes())
         .enumerate()

@@ -9,7 +9,8 @@
 //! - [`shipped`]: the generator file and images from it
 //! - [`synthesize`]: new images for a labeled set, and whether they help
 //! - [`suite`]: the classic tests of a GAN, whose modes are known
-//! - [`translation`]: from one collection of images to another
+//! - [`translation`]: from one collection of images to another, or from the first picture of a pair to the second
+//! - [`features`], [`metrics`]: how good are these images?
 //! - [`diagnosis`]: is this training healthy?
 //! - [`mod@bench`]: how fast this machine trains
 //! - [`run`], [`events`], [`report`], [`images`]: what a run leaves behind and tells on its way

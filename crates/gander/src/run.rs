@@ -22,6 +22,25 @@ pub use log::{Log, LogContents};
 pub use retention::kept;
 pub use tensorboard::TensorBoard;
 
+/// Finds out whether a folder, there or yet to be made, can be written to. Nothing is left behind.
+///
+/// # Errors
+/// [`Error::Io`] if the system does not allow it.
+pub(crate) fn check_writable(folder: &Path) -> Result<()> {
+    let place = folder.ancestors().find(|above| above.exists());
+    let place = place.unwrap_or_else(|| Path::new("."));
+    let probe = place.join(format!(".gander-{}", std::process::id()));
+    let write = || {
+        fs::write(&probe, [])?;
+        fs::remove_file(&probe)
+    };
+    write().map_err(|source| Error::Io {
+        action: "write to",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
 /// The directory of a run, such as `runs/00001-pottery`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDirectory {

@@ -49,7 +49,7 @@ pub struct TrainRequest {
     /// Whether the generator learns the classes. If `None` it does where its family can and each class has
     /// [`ENOUGH_OF_A_CLASS`] images.
     pub labels: Option<bool>,
-    /// Share of images to hold out, where the data brings no split.
+    /// Share of images to hold out, where the data brings no split; 0 for none, and if `None` a few to watch the others by.
     pub holdout: Option<f64>,
     /// Length of the run.
     pub length: Option<Length>,
@@ -57,7 +57,7 @@ pub struct TrainRequest {
     pub batch: Option<usize>,
     /// Parts a batch is computed in.
     pub accumulate: Option<usize>,
-    /// Weight of R1 and R2 at the start; a tenth of it after the burn-in.
+    /// Weight of R1 at the start, and of R2 where the family has it.
     pub gamma: Option<f64>,
     /// Weights of another run to start from.
     pub init: Option<PathBuf>,

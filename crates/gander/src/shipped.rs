@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gander_formats::safetensors;
 use gander_nn::{Mode, Parameters};
 use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,11 @@ pub struct GeneratorHeader {
     pub images_seen: u64,
     /// What it was trained on.
     pub dataset: String,
+}
+
+/// What a generator file says beside its weights.
+pub(crate) fn read_header(path: &Path) -> Result<GeneratorHeader> {
+    checkpoint::header(&safetensors::read(path)?, path, KIND, VERSION)
 }
 
 /// A generator to make images with.

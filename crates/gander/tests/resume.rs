@@ -91,6 +91,7 @@ fn config(family: &str, num_classes: usize) -> RunConfig {
             precision: Precision::F32,
             isa: None,
         },
+        plan: Vec::new(),
     }
 }
 
@@ -146,6 +147,23 @@ fn more_time_makes_a_finished_run_longer() {
 }
 
 #[test]
+fn a_little_more_time_is_used_however_long_the_run_was() {
+    let (config, device) = (config("dcgan", 0), device(1));
+    let mut state = TrainState::new(&config, &device).unwrap();
+    state.progress.images_seen = 10_000_000;
+    state.progress.seconds = 1000.0;
+    state.progress.extend(&config.training, 10_000.0);
+    let (stop, budget) = (AtomicBool::new(false), Budget::Time { seconds: 1000.5 });
+    let mut trainer = Trainer::new(state, config, pots(), budget, &device);
+    let mut forever = StopAfter {
+        steps: u64::MAX,
+        stop: &stop,
+    };
+    assert_eq!(trainer.run(&mut forever, &stop).unwrap(), Outcome::Finished);
+    assert!(trainer.seconds() > 1000.3, "{}", trainer.seconds());
+}
+
+#[test]
 fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
@@ -164,6 +182,15 @@ fn a_resumed_run_ends_in_the_bytes_of_an_unbroken_one() {
         if family == "sngan" {
             // Its strength moves every fourth step, in the first half and in the second.
             config.training.augment_p = Probability::ADAPTIVE;
+        }
+        if family == "r3gan" {
+            // It repeats a run whose length changed twice, once in each half.
+            let plan = |images_seen, total_kimg, burn_in_kimg| PlanCorrection {
+                images_seen,
+                total_kimg,
+                burn_in_kimg,
+            };
+            config.plan = vec![plan(0, 0.01, 0.01), plan(16, 0.2, 0.1), plan(64, 0.096, 0.08)];
         }
         let fresh = |device: &DeviceRef| {
             let mut state = TrainState::new(&config, device).unwrap();

@@ -71,6 +71,7 @@ fn config(family: &str) -> RunConfig {
             precision: Precision::F32,
             isa: None,
         },
+        plan: Vec::new(),
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{
 /// Time training steps of known networks on this machine
 ///
 /// Every step is that of `gander train`: images, logits, losses, penalties, optimizers, the average. The share of the
-/// peak compares the arithmetic of the direct algorithms with what the processor's multiply-add units could do.
+/// peak compares the arithmetic that is named, which faster algorithms need less of, with what the processor's multiply-add units
+/// could do.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -119,10 +120,7 @@ fn describe(report: &Report) -> String {
     line("samples", format!("{:.1} ms for a batch", report.sample_ms));
     line(
         "arithmetic",
-        format!(
-            "{:.1} GFLOP a step by the {} algorithm",
-            report.gflop_per_step, report.arithmetic
-        ),
+        format!("{:.1} GFLOP a step ({})", report.gflop_per_step, report.arithmetic),
     );
     let mut speed = format!("{:.0} GFLOP/s", report.gflops);
     if let (Some(peak), Some(share)) = (report.peak_gflops, report.peak_share) {

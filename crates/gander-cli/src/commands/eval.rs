@@ -102,7 +102,7 @@ pub(crate) struct Arguments {
     /// Who looks: pixels, classifier, effnet:FILE, … [default: classifier where DATA has labels, else pixels]
     #[arg(long, short, value_name = "SPACE", value_parser = |text: &str| text.parse::<SpaceChoice>())]
     features: Option<SpaceChoice>,
-    /// Which real images [default: the held-out ones where DATA has a split of its own]
+    /// Which real images [default: the held-out ones where DATA has a split of its own, or a run was told to hold some out]
     #[arg(long, value_enum, value_name = "SPLIT")]
     split: Option<Split>,
     /// Sides of the images: 64, or 92x112 for width by height [default: the generator's, else chosen for DATA]
@@ -117,8 +117,8 @@ pub(crate) struct Arguments {
     /// Where trained classifiers are kept [default: gander in the cache folder of the user]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Write the classifier to a file, to score later generators with the same one
-    #[arg(long, value_name = "FILE")]
+    /// Write the classifier to a .safetensors file, to score later generators with the same one
+    #[arg(long, value_name = "FILE", value_parser = |text: &str| values::with_extension(text, "safetensors"))]
     keep_classifier: Option<PathBuf>,
     /// Compute threads; 0 for one per core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1024))]
@@ -216,6 +216,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         space::unused()
     };
     check_classes(metrics, &space)?;
+    check_kept(arguments, &space)?;
 
     let options = JudgeOptions {
         scores,
@@ -267,4 +268,15 @@ fn check_classes(metrics: &[Metric], space: &space::Chosen) -> anyhow::Result<()
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses to keep a classifier where none looks.
+fn check_kept(arguments: &Arguments, space: &space::Chosen) -> anyhow::Result<()> {
+    if arguments.keep_classifier.is_some() && space.classifier.is_none() {
+        return Err(refuse(
+            format!("no classifier to keep: {} ({})", space.space.name(), space.reason),
+            "take --features classifier with labeled DATA, or leave --keep-classifier out",
+        ));
+    }
+    Ok(())
 }

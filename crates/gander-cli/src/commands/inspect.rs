@@ -147,7 +147,7 @@ fn of_model(kind: &'static str, path: &Path, model: &ModelConfig, settings: Tabl
     Facts {
         version: 1,
         kind,
-        path: path.to_owned(),
+        path: text::unicode(path),
         family: model.family().to_owned(),
         dataset: String::new(),
         width_px: images.width_px,
@@ -175,8 +175,8 @@ fn of_run(run: &RunDirectory) -> anyhow::Result<Facts> {
         _ => of_generator(&generator)?,
     };
     facts.kind = "run";
-    run.path().clone_into(&mut facts.path);
-    facts.checkpoints = checkpoints;
+    facts.path = text::unicode(run.path());
+    facts.checkpoints = checkpoints.iter().map(|path| text::unicode(path)).collect();
     if run.config().is_file() {
         let config = run.config();
         let text = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;

@@ -149,7 +149,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         let names = |labels: Vec<u32>| labels.iter().map(|&label| class_name(&generator, label)).collect();
         screen::print_json(&Written {
             version: 1,
-            files,
+            files: files.iter().map(|path| text::unicode(path)).collect(),
             seeds: &seeds,
             labels: labels.map(names),
             height_px: images.height_px,
@@ -194,6 +194,21 @@ fn write(
             "make them in parts with --seeds, or write single files with --out DIR",
         ));
     }
+    let num = seeds.len();
+    let tiles = Tiles {
+        num,
+        height_px: height,
+        width_px: width,
+        channels,
+    };
+    let rows = GridOptions {
+        columns: num.isqrt() + usize::from(num.isqrt().pow(2) < num),
+        ..GridOptions::default()
+    };
+    if let Output::Grid(_) = output {
+        // Better refused before the first image than after the last.
+        images::grid_px(tiles, rows)?;
+    }
     if let Output::Folder(folder) = output {
         fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     }
@@ -226,25 +241,10 @@ fn write(
         bar.inc(seeds.len() as u64);
     }
     bar.finish_and_clear();
-    let num = seeds.len();
     match *output {
         Output::Folder(folder) => screen.say(format!("{} in {}", text::plural(num as u64, "image"), folder.display())),
         Output::Grid(path) => {
-            let tiles = Tiles {
-                num,
-                height_px: height,
-                width_px: width,
-                channels,
-            };
-            let columns = num.isqrt() + usize::from(num.isqrt().pow(2) < num);
-            let grid = images::grid(
-                &all.images,
-                tiles,
-                GridOptions {
-                    columns,
-                    ..GridOptions::default()
-                },
-            )?;
+            let grid = images::grid(&all.images, tiles, rows)?;
             images::write_png(path, &grid)?;
             screen.say(format!("{} in {}", text::plural(num as u64, "image"), path.display()));
             files.push(path.to_owned());

@@ -36,7 +36,7 @@ Examples:
   gander synthesize parts/ --out more/                   sub-folders are classes; fifteen minutes
   gander synthesize parts/ --out more/ --per-class 200 --minutes 60
   gander synthesize parts/ --out more/ --balance         fill rare classes up
-  gander synthesize parts/ --out more/ --unlabelled all-parts/
+  gander synthesize parts/ --out more/ --unlabeled all-parts/
   gander synthesize parts/ --out more/ --run runs/00001-parts
   gander synthesize digits/ --out more/ --labeled 50     what if there were 50 of each class?
 
@@ -65,13 +65,13 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_parser = values::positive)]
     kimg: Option<f64>,
     /// Images without labels that may help: classifiers of the labeled ones name those that they are sure of
-    #[arg(long, value_name = "DIR", visible_alias = "unlabeled")]
-    unlabelled: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", alias = "unlabelled")]
+    unlabeled: Option<PathBuf>,
     /// Begin from the weights of a run or generator of other images
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Take the generator of a run that held images out
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution", "unlabelled", "init"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["labeled", "holdout", "resolution", "unlabeled", "init"])]
     run: Option<PathBuf>,
     /// Learn from so many images of each class, as if there were no more; ten draws where there are enough
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MIN_IMAGES as i64..))]
@@ -127,16 +127,13 @@ pub(crate) fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<ExitC
     let plan = plan.with_context(|| format!("cannot grow {data}"))?;
     let mut follower = Follower::new(screen);
     tell_plan(&plan, &follower.screen);
-    let stop = interrupt::listen(&follower.screen)?;
+    let stop = interrupt::listen(
+        &follower.screen,
+        "stopping after this step, no image will be written; Ctrl-C again leaves at once",
+    )?;
     let done = synthesize::run(plan, &mut |progress| follower.show(progress), &stop);
     follower.bar.finish_and_clear();
-    let summary = match done {
-        Err(gander::Error::Stopped) => {
-            screen.say("stopped; no image was written");
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
-        }
-        done => done.with_context(|| format!("cannot grow {data}"))?,
-    };
+    let summary = done.with_context(|| format!("cannot grow {data}"))?;
     if is_json {
         screen::print_json(&summary)?;
     }
@@ -159,7 +156,7 @@ fn request(arguments: Arguments) -> Request {
         out: arguments.out,
         amount,
         length,
-        unlabeled: arguments.unlabelled,
+        unlabeled: arguments.unlabeled,
         init: arguments.init,
         run: arguments.run,
         labeled: arguments.labeled.map(|labeled| labeled as usize),

@@ -53,19 +53,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "family", "preset", "resolution", "labels", "no_labels",
         "holdout", "minutes", "batch", "accumulate", "gamma", "stop_when_flat", "init", "precision"])]
     config: Option<PathBuf>,
-    /// Kind of networks [default: chosen for the data and the time]
+    /// Kind of networks [default: dcgan, as in --preset quick]
     #[arg(long, value_parser = PossibleValuesParser::new(defaults::FAMILIES))]
     family: Option<String>,
     /// A named set of settings
     #[arg(long, value_parser = PossibleValuesParser::new(defaults::preset_names()))]
     preset: Option<String>,
-    /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data]
+    /// Sides of the images: 64, or 92x112 for width by height [default: chosen for the data and the time]
     #[arg(long, value_name = "PX|WxH", value_parser = values::size)]
     resolution: Option<Size>,
     #[command(flatten)]
     classes: Classes,
-    /// Share of the images never to train on, such as 5%
-    #[arg(long, value_name = "SHARE", value_parser = values::share)]
+    /// Share of the images never to train on, such as 5%, or 0 [default: 200 images, or a tenth of 400 to 2,000, where the data
+    /// has no split of its own]
+    #[arg(long, value_name = "SHARE", value_parser = values::share_or_none)]
     holdout: Option<f64>,
     /// Wall time to spend in all, or from now on with --resume [default: 3]
     #[arg(long, short, value_parser = values::positive, conflicts_with = "kimg")]
@@ -79,8 +80,8 @@ pub(crate) struct Arguments {
     /// Parts that a batch is computed in, to save memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     accumulate: Option<u32>,
-    /// Weight of the gradient penalties R1 and R2, more is steadier and slower; or `search` for the best of five powers
-    /// of ten, for a quarter of the time
+    /// Weight of the gradient penalty R1, and of R2 where the family has it; more is steadier and slower. Or `search` for the
+    /// best of five powers of ten, for a quarter of the time
     #[arg(long, value_name = "G", value_parser = values::gamma)]
     gamma: Option<Gamma>,
     /// End the run when its score no longer improves
@@ -89,7 +90,8 @@ pub(crate) struct Arguments {
     /// Start from the weights of another run or generator, as far as they fit
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Seed of everything random: with --kimg, the same seed and settings give the same generator on one instruction set
+    /// Seed of everything random: with --kimg or --config, the same seed and settings give the same generator on one instruction
+    /// set
     /// [default: 0]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -163,7 +165,16 @@ pub(crate) fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<ExitC
     let mut planned = plan(arguments, screen)?;
     tell_skipped(&planned, screen);
     let mut progress = RunProgress::new(screen);
-    let stop = interrupt::listen(progress.screen())?;
+    // A search keeps none of the runs that it trains.
+    let kept = if searches {
+        "saving the run if it has begun"
+    } else {
+        "saving"
+    };
+    let stop = interrupt::listen(
+        progress.screen(),
+        format!("stopping after this step and {kept}; Ctrl-C again leaves at once and loses what is not saved"),
+    )?;
     if searches {
         let mut tell = |trial: &Trial| tell_trial(trial, progress.screen());
         let hint = if planned.config().training.r1_gamma.start > 0.0 {

@@ -31,7 +31,7 @@ use crate::{
 Examples:
   gander translate runs/00001-photos-to-paintings holiday.jpg --out painted/
   gander translate runs/00001-photos-to-paintings album/ --out painted/
-  gander translate runs/00001-photos-to-paintings monet.png --direction ba --out photos/
+  gander translate runs/00001-photos-to-paintings monet.png --direction ba --out as-photos/
   gander translate generator.safetensors *.jpg --strength 0.6 --out softly/
 
 Writes DIR/NAME.png for each NAME.jpg, NAME.png, …, in its own size, upright, with its transparency
@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// The folder to write to
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
+    /// Replace files that are there already
+    #[arg(long)]
+    overwrite: bool,
     /// From the first set to the second, or back
     #[arg(long, value_enum, default_value_t = Direction::Ab)]
     direction: Direction,
@@ -112,6 +115,9 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     translator.translator(direction)?;
     let outputs = outputs(&inputs(&arguments.inputs)?, &arguments.out);
     check_apart(&outputs)?;
+    if !arguments.overwrite {
+        check_free(&outputs)?;
+    }
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot create {}", arguments.out.display()))?;
 
     let mut written = Written {
@@ -132,10 +138,10 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
                 let profile = profile.filter(|profile| fits(profile, made.channels));
                 let made = images::picture(&made.pixels, made.width_px, made.height_px, made.channels)?;
                 images::write_png_in(output, &made, profile.as_deref())?;
-                written.files.push(output.clone());
+                written.files.push(text::unicode(output));
             }
             Err(reason) => written.skipped.push(Skipped {
-                path: input.clone(),
+                path: text::unicode(input),
                 reason,
             }),
         }
@@ -242,6 +248,17 @@ fn check_apart(outputs: &[(PathBuf, PathBuf)]) -> anyhow::Result<()> {
         Some((_, output)) => Err(refuse(
             format!("{} would be replaced by its translation", output.display()),
             "name another folder with --out",
+        )),
+    }
+}
+
+/// Refuses to write over what is there: the name of a picture does not tell who made it.
+fn check_free(outputs: &[(PathBuf, PathBuf)]) -> anyhow::Result<()> {
+    match outputs.iter().find(|(_, output)| output.exists()) {
+        None => Ok(()),
+        Some((_, output)) => Err(refuse(
+            format!("{} is there already", output.display()),
+            "name another folder with --out, or replace what is in this one with --overwrite",
         )),
     }
 }

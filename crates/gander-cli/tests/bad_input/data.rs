@@ -157,3 +157,20 @@ fn a_folder_in_the_way_of_an_export() {
     let said = place.refuses(&["data", "export", "pottery", "pots"]);
     assert!(said.contains("not empty"), "{said}");
 }
+
+/// JSON holds Unicode only.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_in_another_encoding() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let place = Place::new();
+    for number in 0..4 {
+        place.write(&format!("some/{number}.png"), spoil::png(number));
+    }
+    fs::write(place.path("some").join(OsStr::from_bytes(b"caf\xe9.png")), "").unwrap();
+    let checked = place.gander(&["data", "check", "some", "--json"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["unreadable"][0]["path"], "some/caf\u{fffd}.png");
+}

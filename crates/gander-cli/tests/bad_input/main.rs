@@ -3,6 +3,7 @@
 
 mod data;
 mod disk;
+mod eval;
 mod files;
 mod settings;
 mod spoil;

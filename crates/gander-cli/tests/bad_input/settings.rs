@@ -1,6 +1,8 @@
 //! Options and settings that no run can have.
 
-use crate::Place;
+use std::time::{Duration, Instant};
+
+use crate::{Place, copy, finished_run};
 
 #[test]
 fn sides_that_no_family_makes() {
@@ -42,6 +44,17 @@ fn an_instruction_set_of_another_processor() {
     let other = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     let said = place.refuses(&["train", "--isa", other]);
     assert!(said.contains("portable"), "{said}");
+}
+
+#[test]
+fn a_grid_that_no_picture_holds() {
+    let place = Place::new();
+    copy(&finished_run(), &place.path("run"));
+    let begun = Instant::now();
+    let said = place.refuses(&["sample", "run", "--num", "4000000", "--grid", "grid.png"]);
+    assert!(said.contains("grid out of range: 36002x36002 px"), "{said}");
+    // Its images would take minutes.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]

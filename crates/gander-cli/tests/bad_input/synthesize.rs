@@ -76,21 +76,22 @@ fn unlabeled_images_that_cannot_help() {
     class(&place, "parts/a", 0..10);
     class(&place, "parts/b", 20..30);
     fs::create_dir(place.path("empty")).unwrap();
-    let said = refuses(&place, &["--unlabelled", "empty"]);
+    let said = refuses(&place, &["--unlabeled", "empty"]);
     assert!(said.contains("empty") && said.contains("no images"), "{said}");
-    refuses(&place, &["--unlabeled", "absent"]);
+    // The British spelling does as well.
+    refuses(&place, &["--unlabelled", "absent"]);
     place.misunderstands(&[
         "synthesize",
         "parts",
         "--out",
         "more",
-        "--unlabelled",
+        "--unlabeled",
         "all",
         "--run",
         "runs/1",
     ]);
     class(&place, "all", 40..42);
-    let said = place.refuses(&["synthesize", "parts", "--out", "all/more", "--unlabelled", "all"]);
+    let said = place.refuses(&["synthesize", "parts", "--out", "all/more", "--unlabeled", "all"]);
     assert!(said.contains("it lies in the data"), "{said}");
 }
 
@@ -109,7 +110,7 @@ fn unlabeled_images_of_other_sizes_and_channels_are_brought_to_those_of_the_data
     }
     // By the clock one classifier names, not three in three rounds.
     let short = ["--no-measure", "--minutes", "0.05", "--per-class", "1", "--json"];
-    let more = ["synthesize", "parts", "--out", "more", "--unlabelled", "all"];
+    let more = ["synthesize", "parts", "--out", "more", "--unlabeled", "all"];
     let output = place.gander(&[more.as_slice(), short.as_slice()].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -155,6 +156,7 @@ fn runs_that_do_not_serve() {
 
     let said = refuses(&place, &["--init", "runs/00001-parts"]);
     assert!(said.contains("it has learned these images"), "{said}");
+    assert!(said.contains("gander train OTHER --no-labels"), "{said}");
     let said = refuses(&place, &["--init", run.to_str().unwrap(), "--resolution", "32"]);
     assert!(said.contains("it makes images of"), "{said}");
     refuses(&place, &["--init", "absent"]);

@@ -53,6 +53,15 @@ impl Workload {
             Self::Cyclegan128 => "CycleGAN both ways, 128x128x3",
         }
     }
+
+    /// The algorithms that its arithmetic is counted for.
+    pub fn arithmetic(self) -> &'static str {
+        match self {
+            Self::Article28 => "direct, nearest upsampling folded into its convolutions",
+            Self::R3gan32 => "direct, R1 and R2 in four passes",
+            Self::Dcgan64 | Self::Cyclegan128 => "direct",
+        }
+    }
 }
 
 impl fmt::Display for Workload {

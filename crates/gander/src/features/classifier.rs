@@ -114,24 +114,35 @@ impl Classifier {
         device: &DeviceRef,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Self> {
-        let path = Self::cache_path(folder, real, options);
-        if let Ok(found) = Self::load(&path, device)
-            && found.header.fingerprint == real.fingerprint()
-            && found.header.options == options
-        {
+        if let Some(found) = Self::find(folder, real, options, device) {
             return Ok(found);
         }
         let made = Self::train(real, held_out, options, device, progress)?;
+        made.keep(folder, real)?;
+        Ok(made)
+    }
+
+    /// The classifier of this data and these options from a folder of them, if it is there and can be read.
+    pub fn find(folder: &Path, real: &dyn Dataset, options: ClassifierOptions, device: &DeviceRef) -> Option<Self> {
+        let found = Self::load(&Self::cache_path(folder, real, options), device).ok()?;
+        let is_its = found.header.fingerprint == real.fingerprint() && found.header.options == options;
+        is_its.then_some(found)
+    }
+
+    /// Puts it where [`Classifier::find`] looks for the classifier of `real`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a folder that cannot be made, and those of writing.
+    pub fn keep(&self, folder: &Path, real: &dyn Dataset) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|source| Error::Io {
             action: "make folder",
             path: folder.to_owned(),
             source,
         })?;
-        made.save(&path)?;
-        Ok(made)
+        self.save(&Self::cache_path(folder, real, self.header.options))
     }
 
-    /// Where [`Classifier::cached`] puts it.
+    /// Where [`Classifier::keep`] puts it.
     pub fn cache_path(folder: &Path, real: &dyn Dataset, options: ClassifierOptions) -> PathBuf {
         let shape = real.shape();
         let (fingerprint, seed) = (real.fingerprint(), options.seed);

@@ -96,14 +96,16 @@ pub struct CopyRate {
 }
 
 impl CopyRate {
-    /// Of fakes, calibrated on held-out images; `None` for fewer than [`FEWEST`] of them, or no fakes.
+    /// Of fakes, calibrated on held-out images; `None` for fewer than [`FEWEST`] of them, where all of them are training images,
+    /// or for no fakes.
     pub fn of(fakes: &[Nearest], held_out: &[Nearest]) -> Option<Self> {
         if held_out.len() < FEWEST || fakes.is_empty() {
             return None;
         }
         let mut ratios: Vec<f64> = held_out.iter().map(|nearest| nearest.ratio).collect();
         ratios.sort_by(f64::total_cmp);
-        let threshold = ratios[rank(ratios.len())];
+        // Held-out images that are training images too say nothing of how near others come.
+        let threshold = *ratios[rank(ratios.len())..].iter().find(|&&ratio| ratio > 0.0)?;
         let share = |of: &[Nearest]| {
             let below = of.iter().filter(|nearest| nearest.ratio < threshold).count();
             below as f64 / of.len() as f64

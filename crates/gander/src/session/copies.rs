@@ -34,16 +34,13 @@ pub(super) struct Copies {
 }
 
 /// Compares samples with the training images, writes the picture of the most alike, and calibrates what counts as a copy on
-/// held-out images. `None` where too few are held out.
+/// held-out images. `None` where too few are held out for that.
 pub(super) fn look(
     trainer: &Trainer,
     held_out: Option<&dyn Dataset>,
     samples: &[u8],
     directory: &RunDirectory,
 ) -> Result<Option<Copies>> {
-    let Some(held_out) = held_out.filter(|held_out| held_out.len() >= FEWEST) else {
-        return Ok(None);
-    };
     let (dataset, device) = (trainer.dataset().as_ref(), trainer.device());
     let shape = dataset.shape();
     let key = RandomKey::from_seed(trainer.config.seed).named("copies");
@@ -57,30 +54,44 @@ pub(super) fn look(
     if trainer.config.data.flip {
         known.append(eyes.see(dataset, &training, View::Mirrored)?)?;
     }
-    let chosen = choose(key.named("held out"), NUM, held_out.len());
-    let of_held_out = memorization::nearest(&eyes.see(held_out, &chosen, View::AsIs)?, &known)?;
     let of_samples = memorization::nearest(&eyes.see_bytes(samples, View::AsIs)?, &known)?;
-    let Some(rate) = CopyRate::of(&of_samples, &of_held_out) else {
-        return Ok(None);
-    };
     let picture = picture(dataset, samples, &of_samples, &training)?;
     images::write_png(&directory.nearest(), &picture)?;
-    Ok(Some(report(trainer, rate)))
+    let Some(held_out) = held_out.filter(|held_out| held_out.len() >= FEWEST) else {
+        return Ok(None);
+    };
+    let chosen = choose(key.named("held out"), NUM, held_out.len());
+    let of_held_out = memorization::nearest(&eyes.see(held_out, &chosen, View::AsIs)?, &known)?;
+    Ok(CopyRate::of(&of_samples, &of_held_out).map(|rate| report(trainer, rate)))
 }
 
-/// What few held-out images cannot tell, where there are some.
+/// What few held-out images cannot tell, or none.
 pub(super) fn too_few(trainer: &Trainer, held_out: Option<&dyn Dataset>) -> Option<Diagnosis> {
-    let num = held_out.map(Dataset::len).filter(|&num| num < FEWEST)?;
+    let num = held_out.map_or(0, Dataset::len);
+    if num >= FEWEST {
+        return None;
+    }
     let blind = if num < vitals::FEWEST {
         "neither overfitting nor copies"
     } else {
         "no copies"
     };
+    let (name, advice) = if num == 0 {
+        (
+            "no held-out images",
+            format!("{blind} can be told: hold {FEWEST} images out (--holdout)"),
+        )
+    } else {
+        (
+            "few held-out images",
+            format!("of {num} images {blind} can be told: hold {FEWEST} out (a larger --holdout)"),
+        )
+    };
     Some(Diagnosis {
         images_seen: trainer.state.progress.images_seen,
         severity: Severity::Note,
-        name: "few held-out images".into(),
-        advice: format!("of {num} images {blind} can be told: hold {FEWEST} out (a larger --holdout)"),
+        name: name.into(),
+        advice,
     })
 }
 

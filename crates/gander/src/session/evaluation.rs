@@ -63,7 +63,7 @@ impl Evaluator {
         };
         let scores: Vec<(u64, f64)> = earlier.as_it_stands().into_iter().filter_map(score).collect();
         let images_seen = scores.last().map_or(0, |(images_seen, _)| *images_seen);
-        Some(Self {
+        let mut evaluator = Self {
             config,
             judge: None,
             latents: None,
@@ -72,7 +72,10 @@ impl Evaluator {
             cost_seconds: 0.0,
             is_flat_told: false,
             has_failed: false,
-        })
+        };
+        // A run that goes on although it is flat is wanted so.
+        evaluator.is_flat_told = evaluator.flat_since().is_some();
+        Some(evaluator)
     }
 
     /// Judges no more; what it said stands.
@@ -100,10 +103,11 @@ impl Evaluator {
         self.judge.is_some() && !self.has_failed
     }
 
-    /// Whether the run's end should be judged: where it was judged on the way, and has moved since.
+    /// Whether the run's end should be judged: where it was judged on the way, and has moved since, and has time for it.
     pub(super) fn is_due_at_end(&self, trainer: &Trainer) -> bool {
         let images_seen = trainer.state.progress.images_seen;
-        !self.has_failed && self.scores.last().is_some_and(|(last, _)| *last < images_seen)
+        let is_affordable = self.config.every_kimg.is_some() || self.cost_seconds <= SHARE * trainer.seconds();
+        !self.has_failed && is_affordable && self.scores.last().is_some_and(|(last, _)| *last < images_seen)
     }
 
     /// Forgets what lies beyond a checkpoint that the run went back to.
@@ -198,6 +202,7 @@ impl Evaluator {
         let images_seen = trainer.state.progress.images_seen;
         let is_best = self.best().is_none_or(|(_, best)| score.value < best);
         self.scores.push((images_seen, score.value));
+        self.is_flat_told &= !is_best;
         self.cost_seconds = begun.elapsed().as_secs_f64();
         self.last = (images_seen, trainer.seconds());
         Ok(Some(Verdict {

@@ -1,15 +1,17 @@
-//! A search for the weight of R1 and R2: short runs of the same settings at powers of ten, judged as the run will be.
+//! A search for the weight of R1, and of R2 where the family has it: short runs of the same settings at powers of ten, judged as
+//! the run will be.
 
 use std::sync::atomic::AtomicBool;
 
-use super::{Planned, evaluation};
+use super::{Planned, evaluation, planning::Target, rationale};
 use crate::{
     error::{Error, Result},
     metrics::{Judge, JudgeOptions, Resampling, ScoreKind},
+    run,
     shipped::generate,
     train::{
-        Budget, Outcome, RunConfig, TrainState, Trainer, contest::Product, fitting, recovery, schedule::Ramp,
-        state::PlanCorrection, steps::Scalars, trainer::Observer,
+        Budget, Outcome, RunConfig, TrainState, Trainer, contest::Product, fitting, recovery, state::PlanCorrection,
+        steps::Scalars, trainer::Observer,
     },
 };
 
@@ -28,7 +30,7 @@ const AT_ONCE: usize = 32;
 /// A weight that was tried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// The weight at the beginning; a tenth of it after the burn-in.
+    /// The weight at the beginning.
     pub gamma: f64,
     /// Images that the discriminator saw.
     pub images_seen: u64,
@@ -75,6 +77,10 @@ pub fn search_gamma(mut planned: Planned, tell: &mut dyn FnMut(&Trial), stop: &A
         let reason = format!("there is no gamma to search for: {family} is trained without R1 and R2 here");
         return Err(Error::InvalidConfig { reason });
     }
+    if let Target::New { base, .. } = &planned.target {
+        // Better now than after a quarter of the time.
+        run::check_writable(base)?;
+    }
     let mut judged = planned.config.clone();
     if judged.evaluation.num < 2 {
         judged.evaluation.num = NUM;
@@ -103,14 +109,14 @@ pub fn search_gamma(mut planned: Planned, tell: &mut dyn FnMut(&Trial), stop: &A
         let reason = "every gamma that was tried diverged: the learning rate is too high".into();
         return Err(Error::InvalidConfig { reason });
     };
-    set_gamma(&mut planned.config, best);
+    let planned_penalty = rationale::penalty(&planned.config.training);
+    planned.config.training.set_gamma(best);
+    let penalty = rationale::penalty(&planned.config.training);
+    for line in &mut planned.rationale {
+        *line = line.replace(&planned_penalty, &penalty);
+    }
     planned.rationale.push(reason(best, &trials));
     Ok(planned)
-}
-
-fn set_gamma(config: &mut RunConfig, gamma: f64) {
-    let ramp = Ramp::new(gamma, gamma / 10.0);
-    (config.training.r1_gamma, config.training.r2_gamma) = (ramp, ramp);
 }
 
 /// `gamma 0.1: lowest fid1k_pixels of short runs of 3.2 kimg: 0.01 81.2, 0.1 60.5, 1 74.0`
@@ -148,7 +154,7 @@ fn run(
     judge: &Judge,
     stop: &AtomicBool,
 ) -> Result<Trial> {
-    set_gamma(&mut config, gamma);
+    config.training.set_gamma(gamma);
     let budget = match length {
         Length::Seconds(seconds) => Budget::Time { seconds },
         Length::Kimg(kimg) => {

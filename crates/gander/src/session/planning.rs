@@ -10,9 +10,9 @@ use gander_data::{
     Dataset, Labels, Opened, Remembered, Size, Skipped,
     pottery::{PictureSize, Pottery, PotteryConfig},
 };
-use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa};
+use gander_tensor::{Cpu, CpuOptions, DeviceRef, Isa, Precision};
 
-use super::{Length, TrainRequest, rationale, two_sets};
+use super::{Length, TrainRequest, copies, rationale, two_sets};
 use crate::{
     error::{Error, Result},
     models::ImageSpec,
@@ -22,7 +22,7 @@ use crate::{
         config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
         defaults::{self, Material},
         fitting, overrides,
-        schedule::{Probability, Ramp},
+        schedule::Probability,
         trainer::{self, Pairing, Partners},
     },
 };
@@ -93,6 +93,13 @@ const FEW_IMAGES: usize = 5000;
 /// Classes beyond which folders are more likely names of something else, such as days.
 const MOST_CLASSES: usize = 1000;
 
+/// Images that are held out of sets without a split of their own, to see whether the others are learned by heart: as many as are
+/// looked at. A tenth of a small set are fewer; of less than 400 images, none.
+const AUTO_HOLDOUT: usize = copies::NUM;
+
+/// The setting of a run's length.
+const LENGTH: &str = "training.total_kimg";
+
 /// The share of `--minutes` that writing the results at the end may take.
 const MINUTES_FOR_TRAINING: f64 = 0.985;
 
@@ -110,30 +117,15 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         return Err(Error::InvalidConfig { reason });
     }
     let minutes = request.minutes();
-    let open_options = gander_data::OpenOptions::default();
-    let mut data_config = DataConfig {
-        sources: request.sources.clone(),
-        flip: material != Material::Images,
-        swap: false,
-        pottery_images: defaults::POTTERY_IMAGES,
-        open: gander_data::OpenOptions {
-            size: request.size,
-            labels: match request.labels {
-                Some(true) => Labels::Require,
-                None if knows_classes => Labels::WherePresent,
-                None | Some(false) => Labels::Ignore,
-            },
-            holdout: request.holdout,
-            threads: request.threads.unwrap_or(0),
-            auto_side_px: minutes.map_or(open_options.auto_side_px, |minutes| {
-                auto_side_px(material != Material::Images, minutes)
-            }),
-            ..open_options
-        },
-    };
+    if minutes.is_some() && request.set.iter().any(|(setting, _)| setting == LENGTH) {
+        let reason = format!("{LENGTH} follows from the minutes: give the length as --kimg");
+        return Err(Error::InvalidConfig { reason });
+    }
+    let mut data_config = data_config(request, material);
     // Settings of the data must be known before it is opened, those of the model can only be chosen after.
-    overrides::apply_data(&mut data_config, &request.set)?;
+    overrides::apply_part("data", &mut data_config, &request.set)?;
     let (data, skipped) = open(&data_config, material)?;
+    let base = base(request, &data_config.sources)?;
     data_config.sources.iter_mut().for_each(find_from_anywhere);
     let shape = data.train.shape();
     data_config.open.size = Some(Size {
@@ -146,7 +138,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         channels: shape.channels,
         num_classes: match data_config.open.labels {
             Labels::Require => data.train.classes().len(),
-            Labels::WherePresent => classes_to_learn(data.train.as_ref()),
+            Labels::WherePresent => classes_to_learn(&data),
             Labels::Ignore => 0,
         },
     };
@@ -155,11 +147,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     if let Some(size) = request.size {
         check_requested(size, choice.model.family())?;
     }
-    let device_config = DeviceConfig {
-        threads: request.threads.unwrap_or(0),
-        precision: request.precision.unwrap_or_else(|| Isa::detect().fastest_precision()),
-        isa: None,
-    };
+    let device_config = device_config(request)?;
     let pace = minutes.map(|minutes| fitting::fit(&mut choice, minutes, &device(&device_config)?));
     let pace = pace.transpose()?;
     let mut training = choice.training;
@@ -178,6 +166,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
             ..EvaluationConfig::default()
         },
         device: device_config,
+        plan: Vec::new(),
     };
     let mut config = overrides::apply(config, &request.set)?;
     config.validate()?;
@@ -193,7 +182,7 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
     let rationale = rationale::of(request, &config, data.train.len(), pace);
     Ok(Planned {
         target: Target::New {
-            base: request.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            base,
             init: request.init.clone(),
         },
         device: device(&config.device)?,
@@ -204,6 +193,62 @@ pub fn plan(request: &TrainRequest) -> Result<Planned> {
         rationale,
         started,
     })
+}
+
+/// How the data is opened, before single settings.
+fn data_config(request: &TrainRequest, material: Material) -> DataConfig {
+    let open = gander_data::OpenOptions::default();
+    let knows_classes = request.family.as_deref().is_none_or(defaults::knows_classes);
+    DataConfig {
+        sources: request.sources.clone(),
+        flip: material != Material::Images,
+        swap: false,
+        pottery_images: defaults::POTTERY_IMAGES,
+        open: gander_data::OpenOptions {
+            size: request.size,
+            labels: match request.labels {
+                Some(true) => Labels::Require,
+                None if knows_classes => Labels::WherePresent,
+                None | Some(false) => Labels::Ignore,
+            },
+            holdout: request.holdout.filter(|share| *share > 0.0),
+            auto_holdout: match request.holdout {
+                None if material == Material::Images => AUTO_HOLDOUT,
+                _ => 0,
+            },
+            threads: request.threads.unwrap_or(0),
+            auto_side_px: request.minutes().map_or(open.auto_side_px, |minutes| {
+                auto_side_px(material != Material::Images, minutes)
+            }),
+            ..open
+        },
+    }
+}
+
+/// What computes, single settings included: networks are fitted to its speed.
+fn device_config(request: &TrainRequest) -> Result<DeviceConfig> {
+    let mut config = DeviceConfig {
+        threads: request.threads.unwrap_or(0),
+        precision: Precision::F32,
+        isa: None,
+    };
+    overrides::apply_part("device", &mut config, &request.set)?;
+    let fastest = || config.isa.unwrap_or_else(Isa::detect).fastest_precision();
+    config.precision = request.precision.unwrap_or_else(fastest);
+    overrides::apply_part("device", &mut config, &request.set)?;
+    Ok(config)
+}
+
+/// Where the run directory goes: not into the data, where the next run would learn from the samples of this one.
+fn base(request: &TrainRequest, sources: &[PathBuf]) -> Result<PathBuf> {
+    let base = request.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
+    if sources.iter().any(|source| gander_data::lies_in(&base, source)) {
+        return Err(Error::Occupied {
+            path: base,
+            reason: "it lies in the data",
+        });
+    }
+    Ok(base)
 }
 
 /// Makes a path mean the same whatever folder the run is resumed in.
@@ -226,8 +271,7 @@ fn as_asked(training: &mut TrainingConfig, request: &TrainRequest) {
     training.batch = request.batch.unwrap_or(training.batch);
     training.accumulate = request.accumulate.unwrap_or(training.accumulate);
     if let Some(gamma) = request.gamma {
-        let ramp = Ramp::new(gamma, gamma / 10.0);
-        (training.r1_gamma, training.r2_gamma) = (ramp, ramp);
+        training.set_gamma(gamma);
     }
 }
 
@@ -244,14 +288,13 @@ pub fn plan_again(path: &Path, request: &TrainRequest) -> Result<Planned> {
     if let Some(Length::Kimg(kimg)) = request.length {
         config.training.set_length(kimg);
     }
-    let config = overrides::apply(config, &request.set)?;
+    let mut config = overrides::apply(config, &request.set)?;
+    config.forget_other_plans();
+    let base = base(request, &config.data.sources)?;
     config.validate()?;
     let (data, skipped) = open(&config.data, defaults::material(config.model.family()))?;
     Ok(Planned {
-        target: Target::New {
-            base: request.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
-            init: None,
-        },
+        target: Target::New { base, init: None },
         device: device(&config.device)?,
         config,
         data,
@@ -262,11 +305,21 @@ pub fn plan_again(path: &Path, request: &TrainRequest) -> Result<Planned> {
     })
 }
 
-/// How many classes a dataset has that nobody spoke of, if every image has one and each has enough images; else none.
-fn classes_to_learn(images: &dyn Dataset) -> usize {
-    let counts = gander_data::label_counts(images);
-    let all_have_one = counts.iter().sum::<u64>() == images.len() as u64;
-    let are_enough = counts.iter().all(|&count| count >= ENOUGH_OF_A_CLASS);
+/// How many classes a dataset has that nobody spoke of, if every image has one and each has enough images, held-out ones included;
+/// else none.
+fn classes_to_learn(data: &Data) -> usize {
+    let counts = gander_data::label_counts(data.train.as_ref());
+    let all_have_one = counts.iter().sum::<u64>() == data.train.len() as u64;
+    let held_out = data
+        .holdout
+        .as_deref()
+        .map(gander_data::label_counts)
+        .unwrap_or_default();
+    let held_out = held_out.iter().copied().chain(std::iter::repeat(0));
+    let are_enough = counts
+        .iter()
+        .zip(held_out)
+        .all(|(count, held)| count + held >= ENOUGH_OF_A_CLASS);
     if all_have_one && are_enough && (2..=MOST_CLASSES).contains(&counts.len()) {
         counts.len()
     } else {
@@ -341,12 +394,17 @@ pub fn plan_resume(directory: &Path, length: Option<Length>, threads: Option<usi
     let (header, tensors) = checkpoint::load(&path, &device)?;
     let mut state = TrainState::new(&config, &device)?;
     state.restore(&tensors, header.numbers)?;
+    if length.is_some() {
+        // What an earlier run did from here on is no longer followed.
+        config.plan.clear();
+    }
     let budget = match length {
         None => Budget::Images,
         Some(Length::Kimg(kimg)) => {
             let images_seen = state.progress.images_seen;
-            // A run ends with the batch that fulfils its plan: asked for the same once more, it has nothing to do.
-            if kimg * 1000.0 + config.training.batch as f64 <= images_seen as f64 {
+            // A run ends with the step that fulfils its plan: asked for the same once more, it has nothing to do.
+            let in_a_step = config.training.batch * config.training.discriminator_updates;
+            if kimg * 1000.0 + in_a_step as f64 <= images_seen as f64 {
                 return Err(Error::AlreadyLonger { images_seen, kimg });
             }
             state.progress.extend(&config.training, kimg);
@@ -414,16 +472,22 @@ pub fn held_out(config: &RunConfig, material: Material) -> Result<HeldOut> {
     })
 }
 
-/// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest, but not where another program
-/// wrote it, whose work would be lost.
+/// Whether a file's bytes are not what was written. What the system does not give now, or another program wrote, is whole.
+fn is_spoiled(error: &Error) -> bool {
+    use gander_formats::Error::{OutOfMemory, Read};
+    matches!(error, Error::Formats(error) if !matches!(error, Read { .. } | OutOfMemory { .. }))
+}
+
+/// The newest checkpoint that can be read; older ones serve where a disk spoiled the newest, but not where that is whole: its
+/// work would be lost.
 fn newest_checkpoint(directory: &RunDirectory) -> Result<(PathBuf, checkpoint::CheckpointHeader)> {
     let mut paths = directory.checkpoints()?;
     let mut newest_problem = None;
     while let Some(entry) = paths.pop() {
         match checkpoint::load_header(&entry.path) {
             Ok(header) => return Ok((entry.path, header)),
-            Err(error @ Error::Version { .. }) => return Err(error),
-            Err(error) => newest_problem = newest_problem.or(Some(error)),
+            Err(error) if is_spoiled(&error) => newest_problem = newest_problem.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
     let path = directory.path().to_owned();

@@ -126,7 +126,7 @@ fn augmentation(asked: Asked<'_>, config: &RunConfig, num_images: usize) -> Stri
 }
 
 /// What holds the discriminator besides.
-fn penalty(training: &TrainingConfig) -> String {
+pub(super) fn penalty(training: &TrainingConfig) -> String {
     let gamma = training.r1_gamma.start;
     match training.penalty_every {
         _ if gamma == 0.0 => String::new(),

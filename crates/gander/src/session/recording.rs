@@ -145,17 +145,15 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// The settings again, with the plan in images that a time budget became: `--kimg` of that length repeats the run.
+    /// The settings again, with the plan in images that a time budget became, and how it became that: a run from them takes the
+    /// same steps.
     fn write_plan(&self, trainer: &Trainer) -> Result<()> {
         let (progress, config) = (&trainer.state.progress, &trainer.config);
         if progress.corrections.is_empty() {
             return Ok(());
         }
-        let (images, burn_in) = progress.plan(&config.training);
-        let mut config = config.clone();
-        config.training.total_kimg = images as f64 / 1000.0;
-        config.training.burn_in_kimg = burn_in / 1000.0;
-        self.directory.rewrite_config(&config)
+        let plans = progress.plans(&config.training);
+        self.directory.rewrite_config(&config.clone().with_plans(plans))
     }
 
     /// Images seen at the best score so far, and that score.
@@ -183,12 +181,14 @@ impl<'a> Recorder<'a> {
         };
         let flat = evaluator.news_of_flatness(trainer);
         self.is_satisfied |= flat.is_some() && evaluator.stops_when_flat();
+        if verdict.is_best {
+            self.write_generator(&trainer.state, &self.directory.best_generator())?;
+        }
         self.tell(&Event::Metric(verdict.metric))?;
         if let Some(flat) = flat {
             self.tell(&Event::Diagnosis(flat))?;
         }
         if verdict.is_best {
-            self.write_generator(&trainer.state, &self.directory.best_generator())?;
             self.write_checkpoint(trainer)?;
         }
         Ok(())
@@ -268,6 +268,15 @@ impl<'a> Recorder<'a> {
         self.sums.clear();
         self.last_tick = (trainer.seconds(), images_seen);
         Ok(())
+    }
+
+    /// Makes the best generator that of the best score, where an earlier process ended between the two.
+    pub(super) fn match_best(&mut self, trainer: &Trainer) -> Result<()> {
+        let kept = shipped::read_header(&self.directory.best_generator()).ok();
+        if kept.map(|header| header.images_seen) == self.best().map(|(images_seen, _)| images_seen) {
+            return Ok(());
+        }
+        self.restore_best(trainer)
     }
 
     /// Writes the best generator anew from its checkpoint. Where that is no longer there, scores begin anew.
@@ -380,7 +389,11 @@ impl Observer for Recorder<'_> {
             setting: "training.total_kimg".into(),
             was: format!("{was:.1}"),
             is: format!("{:.1}", correction.total_kimg),
-            reason: "what the time that is left is enough for at the speed so far".into(),
+            reason: if trainer.config.plan.is_empty() {
+                "what the time that is left is enough for at the speed so far".into()
+            } else {
+                "as in the run that is repeated".into()
+            },
         })
     }
 }

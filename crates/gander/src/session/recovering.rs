@@ -29,7 +29,7 @@ pub(super) fn recover(trainer: &mut Trainer, recorder: &mut Recorder<'_>, error:
     let begin_again = if trainer.config.model.translates() {
         "Begin again at a lower rate (--set training.learning_rate=1e-4)"
     } else {
-        "Begin again with another kind of networks (--family r3gan) or a penalty (--gamma 1)"
+        "Begin again with another kind of networks (--family r3gan) or more gamma (--gamma)"
     };
     let Some(start) = start else {
         recorder.tell(&Event::Diagnosis(Diagnosis {

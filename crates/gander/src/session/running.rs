@@ -34,6 +34,7 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         started,
         ..
     } = planned;
+    let is_new = matches!(target, Target::New { .. });
     let (directory, _lock, state, note) = match target {
         Target::Existing { directory, lock, state } => (directory, lock, *state, None),
         Target::New { base, init } => {
@@ -44,7 +45,6 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
             (directory, lock, state, note)
         }
     };
-    let is_new = state.progress.steps == 0;
     let log = if is_new {
         directory.write_config(&config, &rationale)?;
         Log::create(&directory.log())?
@@ -79,6 +79,8 @@ pub fn train(planned: Planned, listen: &mut dyn FnMut(&Event), stop: &AtomicBool
         recorder.write_reals(&trainer)?;
         recorder.write_samples(&trainer)?;
         recorder.write_checkpoint(&trainer)?;
+    } else {
+        recorder.match_best(&trainer)?;
     }
     let outcome = loop {
         match trainer.run(&mut recorder, stop) {

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use gander_data::{Dataset, ImageShape, OpenOptions};
+use gander_data::{Dataset, ImageShape};
 use gander_nn::Mode;
-use gander_tensor::{DeviceRef, Precision, RandomKey, Tensor, no_grad};
+use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 
 use crate::{
     error::{Error, Result},
@@ -17,14 +17,8 @@ use crate::{
     models::{Generator, ImageSpec, ModelConfig, r3gan},
     shipped,
     train::{
-        Budget, RunConfig, TrainState, Trainer,
-        config::{DataConfig, DeviceConfig, EvaluationConfig, TrainingConfig},
-        contest::Product,
-        defaults,
-        schedule::Ramp,
-        state::PlanCorrection,
-        steps::Scalars,
-        trainer::Observer,
+        Budget, RunConfig, TrainState, Trainer, config::TrainingConfig, contest::Product, defaults, fitting,
+        schedule::Ramp, state::PlanCorrection, steps::Scalars, trainer::Observer,
     },
 };
 
@@ -190,23 +184,8 @@ pub fn run(
     }
     let stacked = StackedDigits::new(Arc::clone(digits), options.seed)?;
     let config = RunConfig {
-        version: RunConfig::VERSION,
         seed: options.seed,
-        data: DataConfig {
-            sources: Vec::new(),
-            flip: false,
-            swap: false,
-            pottery_images: 0,
-            open: OpenOptions::default(),
-        },
-        model,
-        training,
-        evaluation: EvaluationConfig::default(),
-        device: DeviceConfig {
-            threads: device.threads(),
-            precision: Precision::F32,
-            isa: None,
-        },
+        ..fitting::throwaway(model, training)
     };
     config.validate()?;
     let state = TrainState::new(&config, device)?;

@@ -106,7 +106,8 @@ pub(super) fn make(path: &Path) -> Result<()> {
     })
 }
 
-/// Refuses a folder that holds something, or that lies where the next look at the data would find it.
+/// Refuses a folder that holds something, or that lies where the next look at the data would find it, and data that has grown
+/// already.
 pub(super) fn check(out: &Path, data: &Path) -> Result<()> {
     let occupied = |reason: &'static str| {
         Err(Error::Occupied {
@@ -123,18 +124,13 @@ pub(super) fn check(out: &Path, data: &Path) -> Result<()> {
     if gander_data::lies_in(out, data) {
         return occupied("it lies in the data");
     }
+    if data.join(MANIFEST).is_file() {
+        return Err(Error::Grown {
+            path: data.to_owned(),
+            manifest: MANIFEST,
+        });
+    }
     Ok(())
-}
-
-/// The folder of the training part, where the data is a folder that has one.
-pub(super) fn inner(data: &Path) -> Option<String> {
-    let names = fs::read_dir(data).ok()?.flatten();
-    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    names.find(|name| {
-        ["train", "training"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-    })
 }
 
 /// Names of classes as names of folders: spaces and letters of any script stay, what a path would be steered by does not.
@@ -194,14 +190,10 @@ mod tests {
         fs::write(out.join("a"), "").unwrap();
         assert!(matches!(check(&out, &data), Err(Error::Occupied { .. })));
         assert!(matches!(check(&out.join("a"), &data), Err(Error::Occupied { .. })));
-    }
-
-    #[test]
-    fn the_training_part_keeps_its_folder() {
-        let place = tempfile::tempdir().unwrap();
-        assert_eq!(inner(place.path()), None);
-        fs::create_dir_all(place.path().join("Train/a")).unwrap();
-        assert_eq!(inner(place.path()).as_deref(), Some("Train"));
-        assert_eq!(inner(&place.path().join("absent")), None);
+        fs::write(data.join(MANIFEST), "").unwrap();
+        assert!(matches!(
+            check(&place.path().join("new"), &data),
+            Err(Error::Grown { .. })
+        ));
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    run::RunDirectory,
+    run::{self, RunDirectory},
     session::Length,
     shipped::ShippedGenerator,
     train::checkpoint,
@@ -110,6 +110,8 @@ pub fn plan(request: Request) -> Result<Plan> {
     for data in std::iter::once(&request.data).chain(&request.unlabeled) {
         folder::check(&request.out, data)?;
     }
+    // Better now than after hours.
+    run::check_writable(&request.out)?;
     let processor = CpuOptions {
         threads: request.threads,
         precision: Isa::detect().fastest_precision(),

@@ -318,7 +318,7 @@ impl Work<'_> {
         };
         let folder = Folder {
             path: &request.out,
-            inner: folder::inner(&request.data),
+            inner: gander_data::training_folder(&request.data),
             classes: images.classes(),
             shape: images.shape(),
             learned_from,

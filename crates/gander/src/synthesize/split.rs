@@ -203,12 +203,16 @@ fn disagreements(parts: &[Option<&Found>], shape: ImageShape, classes: &[String]
 
 impl Found {
     fn read(data: &dyn Dataset) -> Result<Self> {
+        Self::read_some(data, &(0..data.len()).collect::<Vec<_>>())
+    }
+
+    fn read_some(data: &dyn Dataset, indices: &[usize]) -> Result<Self> {
         let bytes = data.shape().bytes();
-        let mut pixels = vec![0; data.len() * bytes];
-        for (index, image) in pixels.chunks_exact_mut(bytes).enumerate() {
+        let mut pixels = vec![0; indices.len() * bytes];
+        for (&index, image) in indices.iter().zip(pixels.chunks_exact_mut(bytes)) {
             data.read(index, image)?;
         }
-        let labels = (0..data.len()).map(|index| data.label(index).unwrap_or(0)).collect();
+        let labels = indices.iter().map(|&index| data.label(index).unwrap_or(0)).collect();
         Ok(Self { pixels, labels })
     }
 

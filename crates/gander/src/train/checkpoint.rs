@@ -158,7 +158,12 @@ fn tensors(file: &SafeTensors, device: &DeviceRef) -> Result<BTreeMap<String, Te
     file.iter().map(tensor).collect()
 }
 
-fn header<H: DeserializeOwned>(file: &SafeTensors, path: &Path, kind: &'static str, version: u32) -> Result<H> {
+pub(crate) fn header<H: DeserializeOwned>(
+    file: &SafeTensors,
+    path: &Path,
+    kind: &'static str,
+    version: u32,
+) -> Result<H> {
     let not_ours = |reason: String| Error::NotOurs {
         path: path.to_owned(),
         expected: kind,

@@ -9,7 +9,10 @@ use gander_data::OpenOptions;
 use gander_tensor::{Isa, Precision};
 use serde::{Deserialize, Serialize};
 
-use super::schedule::{Probability, Ramp};
+use super::{
+    schedule::{Probability, Ramp},
+    state::PlanCorrection,
+};
 use crate::{
     augment::AugmentPolicy,
     error::{Error, Result},
@@ -37,6 +40,9 @@ pub struct RunConfig {
     pub evaluation: EvaluationConfig,
     /// What the processor does.
     pub device: DeviceConfig,
+    /// How the plan's length changed on the way, where it did, as by the clock of `--minutes`; a run from these settings follows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlanCorrection>,
 }
 
 impl RunConfig {
@@ -78,6 +84,7 @@ impl RunConfig {
         self.model.validate()?;
         self.evaluation.validate()?;
         self.training.validate()?;
+        self.validate_plan()?;
         if self.model.translates() {
             let takes_r1 = matches!(self.model, ModelConfig::Sincut(_));
             self.training.validate_translation(takes_r1)?;
@@ -92,6 +99,46 @@ impl RunConfig {
             }
         }
         Ok(())
+    }
+
+    /// The settings with the length that a run had in the end, and how it came to it.
+    pub(crate) fn with_plans(mut self, plans: Vec<PlanCorrection>) -> Self {
+        if let Some(last) = plans.last() {
+            (self.training.total_kimg, self.training.burn_in_kimg) = (last.total_kimg, last.burn_in_kimg);
+        }
+        self.plan = plans;
+        self
+    }
+
+    /// Forgets how the length came about where somebody wants another one.
+    pub(crate) fn forget_other_plans(&mut self) {
+        let TrainingConfig {
+            total_kimg,
+            burn_in_kimg,
+            ..
+        } = self.training;
+        let leads_here = |last: &PlanCorrection| (last.total_kimg, last.burn_in_kimg) == (total_kimg, burn_in_kimg);
+        if !self.plan.last().is_some_and(leads_here) {
+            self.plan.clear();
+        }
+    }
+
+    fn validate_plan(&self) -> Result<()> {
+        let is_length = |correction: &PlanCorrection| {
+            let PlanCorrection {
+                total_kimg,
+                burn_in_kimg,
+                ..
+            } = *correction;
+            total_kimg.is_finite() && total_kimg > 0.0 && burn_in_kimg.is_finite() && burn_in_kimg >= 0.0
+        };
+        if self.plan.iter().all(is_length) && self.plan.is_sorted_by_key(|correction| correction.images_seen) {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting: "plan",
+            value: "lengths that are not positive, or not in order".into(),
+        })
     }
 }
 
@@ -171,6 +218,14 @@ impl TrainingConfig {
         (self.total_kimg, self.burn_in_kimg) = (kimg, kimg * share);
     }
 
+    /// R1 of this weight at first, and R2 where the family has it, each falling as the family's own does.
+    pub fn set_gamma(&mut self, gamma: f64) {
+        self.r1_gamma = self.r1_gamma.from_start(gamma);
+        if self.r2_gamma != Ramp::constant(0.0) {
+            self.r2_gamma = self.r2_gamma.from_start(gamma);
+        }
+    }
+
     fn validate(&self) -> Result<()> {
         let check = |setting, value: f64, fits: bool| {
             let value = value.to_string();
@@ -232,6 +287,16 @@ impl TrainingConfig {
             });
         }
         zero("training.ema_half_life_kimg", self.ema_half_life_kimg)?;
+        let one = |setting, value: u64| match value {
+            1 => Ok(()),
+            _ => Err(Error::InvalidSetting {
+                setting,
+                value: format!("{value} (families that translate take 1)"),
+            }),
+        };
+        one("training.penalty_every", self.penalty_every)?;
+        one("training.discriminator_updates", self.discriminator_updates as u64)?;
+        one("training.generator_updates", self.generator_updates as u64)?;
         zero("training.accumulate", Ramp::constant(self.accumulate as f64 - 1.0))
     }
 }

@@ -222,14 +222,16 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     let config = throwaway(choice.model.clone(), training);
     let mut progress = Progress::new(config.seed);
     let mut contest = contest::new(&config, device)?;
+    let mut images = 0;
     let mut step = |count: u64| -> Result<f64> {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), progress.images_seen);
         progress.steps = count;
         contest.step(Turn {
             progress: &mut progress,
             training: &config.training,
             next_batch: &mut |progress, _| Ok(vec![random_batch(&config.model, batch, progress, device)?]),
         })?;
+        images = progress.images_seen - before;
         Ok(begun.elapsed().as_secs_f64())
     };
     // In the first one memory is still being found.
@@ -241,7 +243,7 @@ fn measure(choice: &Choice, device: &DeviceRef) -> Result<Pace> {
     }
     let every = config.training.penalty_every.max(1);
     let mean = (median(&mut penalized) + (every - 1) as f64 * median(&mut plain)) / every as f64;
-    let images_per_second = batch as f64 / mean;
+    let images_per_second = images as f64 / mean;
     Ok(Pace {
         operations_per_second: images_per_second * operations_per_image(&config.model)?,
         images_per_second,
@@ -283,6 +285,7 @@ pub(crate) fn throwaway(model: ModelConfig, training: TrainingConfig) -> RunConf
             precision: Precision::F32,
             isa: None,
         },
+        plan: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-use super::config::{DataConfig, RunConfig};
+use super::config::RunConfig;
 use crate::error::{Error, Result};
 
 /// The settings with some of them replaced.
@@ -14,13 +14,18 @@ pub fn apply(config: RunConfig, set: &[(String, String)]) -> Result<RunConfig> {
     replace(config, set)
 }
 
-/// The settings of the data with those replaced that begin with `data.`.
-pub fn apply_data(config: &mut DataConfig, set: &[(String, String)]) -> Result<()> {
+/// The same of the settings in a single table of `config.toml`, such as `data`.
+pub fn apply_part<T: Clone + Serialize + DeserializeOwned>(
+    table: &str,
+    settings: &mut T,
+    set: &[(String, String)],
+) -> Result<()> {
+    let in_it = |key: &str| Some(key.strip_prefix(table)?.strip_prefix('.')?.to_owned());
     let own: Vec<(String, String)> = set
         .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix("data.")?.to_owned(), value.clone())))
+        .filter_map(|(key, value)| Some((in_it(key)?, value.clone())))
         .collect();
-    *config = replace(config.clone(), &own)?;
+    *settings = replace(settings.clone(), &own)?;
     Ok(())
 }
 

@@ -57,6 +57,13 @@ impl Ramp {
         Self { start, end }
     }
 
+    /// The same course from another start; constant where this one is 0.
+    #[must_use]
+    pub fn from_start(self, start: f64) -> Self {
+        let fall = if self.start > 0.0 { self.end / self.start } else { 1.0 };
+        Self::new(start, start * fall)
+    }
+
     /// The value at a share of the burn-in, 0 at its beginning and 1 or more after it.
     pub fn at(self, share: f64) -> f64 {
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * share.clamp(0.0, 1.0)).cos());

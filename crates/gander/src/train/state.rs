@@ -126,6 +126,18 @@ impl Progress {
         ((total * 1000.0).round() as u64, burn_in * 1000.0)
     }
 
+    /// All plans so far, the first one included.
+    pub fn plans(&self, training: &TrainingConfig) -> Vec<PlanCorrection> {
+        let first = PlanCorrection {
+            images_seen: 0,
+            total_kimg: training.total_kimg,
+            burn_in_kimg: training.burn_in_kimg,
+        };
+        let is_there = self.corrections.first().is_some_and(|plan| plan.images_seen == 0);
+        let first = (!is_there).then_some(first);
+        first.into_iter().chain(self.corrections.iter().cloned()).collect()
+    }
+
     /// Gives the run a new length.
     pub fn extend(&mut self, training: &TrainingConfig, total_kimg: f64) {
         let correction = self.extended(training, total_kimg);

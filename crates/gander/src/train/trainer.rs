@@ -167,7 +167,11 @@ impl Trainer {
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         let mut batches = Batches::new(self)?;
         let mut speed = Speed::new();
-        while self.state.progress.images_seen < self.total_images() || speed.has_yet_to_plan(self) {
+        self.follow_plan(observer)?;
+        while self.state.progress.images_seen < self.total_images()
+            || speed.has_yet_to_plan(self)
+            || self.next_plan().is_some()
+        {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Stopped);
             }
@@ -176,12 +180,30 @@ impl Trainer {
                 self.state.progress.corrections.push(correction.clone());
                 observer.corrected(self, &correction)?;
             }
+            self.follow_plan(observer)?;
             observer.stepped(self, &scalars)?;
             if observer.is_satisfied() {
                 return Ok(Outcome::Flat);
             }
         }
         Ok(Outcome::Finished)
+    }
+
+    /// What the plan is corrected to next, in a run that repeats another.
+    fn next_plan(&self) -> Option<&PlanCorrection> {
+        self.config.plan.get(self.state.progress.corrections.len())
+    }
+
+    /// Corrects the plan where the run that is repeated did.
+    fn follow_plan(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        while let Some(next) = self.next_plan()
+            && next.images_seen <= self.state.progress.images_seen
+        {
+            let correction = next.clone();
+            self.state.progress.corrections.push(correction.clone());
+            observer.corrected(self, &correction)?;
+        }
+        Ok(())
     }
 
     fn step(&mut self, batches: &mut Batches) -> Result<Scalars> {
@@ -286,7 +308,7 @@ struct Speed {
 impl Speed {
     /// How often the plan is compared with the clock.
     const EVERY: Duration = Duration::from_secs(5);
-    /// A plan that is off by less than this share of the whole is left alone.
+    /// A plan that is off by less than this share of what is left, or by less than a second's images, is left alone.
     const TOLERANCE: f64 = 0.02;
 
     fn new() -> Self {
@@ -319,13 +341,14 @@ impl Speed {
         if self.steps_here < STEPS_BEFORE_FIT || !is_due {
             return None;
         }
+        let is_first = !self.has_planned;
         (self.checked, self.has_planned) = (Instant::now(), true);
         let (images, seconds) = self.begun?;
         let images_per_second = (progress.images_seen - images) as f64 / (progress.seconds - seconds).max(1e-9);
         let left = (budget - progress.seconds).max(0.0) * images_per_second;
         let planned = trainer.total_images().saturating_sub(progress.images_seen) as f64;
-        let is_first = progress.corrections.is_empty();
-        if !is_first && (left - planned).abs() <= Self::TOLERANCE * trainer.total_images() as f64 {
+        let tolerance = (Self::TOLERANCE * left.max(planned)).max(images_per_second);
+        if !is_first && (left - planned).abs() <= tolerance {
             return None;
         }
         let total_kimg = (progress.images_seen as f64 + left).round() / 1000.0;

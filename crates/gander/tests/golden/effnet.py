@@ -4,7 +4,7 @@
                                precision, under its own names, with
         in                     [2, 61, 61, 3], -1..1: an odd size, so that its padding is uneven
         features, logits       [2, 1280], [2, 5]
-    python effnet.py FILE      writes effnet_real.safetensors: the weights of FILE (shared/data/features) on
+    python effnet.py FILE      writes effnet_real.safetensors: the pretrained weights of FILE on
         images                 [4, 48, 48, 3], 0..255: smooth random shapes
         features, logits       [4, 1280], [4, 8]: of 224x224 images, grown bilinearly, (x - 127) / 128; the first logits
 

@@ -51,8 +51,9 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    let report = report.with_context(|| format!("cannot check {}", arguments.sources[0].display()))?;
+    let mut report = report.with_context(|| format!("cannot check {}", arguments.sources[0].display()))?;
     if arguments.json {
+        to_unicode(&mut report);
         screen::print_json(&report)?;
     } else {
         screen::print(&text::harmless(&describe(&report)))?;
@@ -67,6 +68,18 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
     };
     let error = failure::refuse(reason, hint);
     Err(error.context(format!("training would refuse {}", arguments.sources[0].display())))
+}
+
+/// Makes every path one that JSON can hold.
+fn to_unicode(report: &mut CheckReport) {
+    let lists = [&mut report.sources, &mut report.tiny, &mut report.blank];
+    let groups = lists.into_iter().chain(&mut report.exact_duplicates).flatten();
+    let unreadable = report.unreadable.iter_mut().map(|file| &mut file.path);
+    let pairs = report.near_duplicates.iter_mut();
+    let pairs = pairs.flat_map(|pair| [&mut pair.first, &mut pair.second]);
+    for path in groups.chain(unreadable).chain(pairs) {
+        *path = text::unicode(path);
+    }
 }
 
 fn describe(report: &CheckReport) -> String {

@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> anyhow::Result<Exit
         arguments.rows as usize,
     )?;
     bar.finish_and_clear();
+    screen.warn_unread(opened.skipped.len());
     gander::images::write_png(&arguments.out, &sheet.into())?;
     let shown = opened.train.len().min((arguments.columns * arguments.rows) as usize);
     screen.say(format!(

@@ -6,9 +6,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder for what can be made again: `XDG_CACHE_HOME`, else what the system has for it. `None` where nothing says.
-pub(super) fn folder() -> Option<PathBuf> {
-    choose(|name| env::var_os(name).filter(|value| !value.is_empty()))
+use gander::features::{Classifier, ClassifierOptions};
+use gander_data::Dataset;
+use gander_tensor::DeviceRef;
+
+use super::Arguments;
+use crate::{progress, screen::Screen};
+
+/// The classifier of real images: one that is kept, else trained and kept.
+pub(super) fn classifier(
+    real: &dyn Dataset,
+    held_out: Option<&dyn Dataset>,
+    arguments: &Arguments,
+    device: &DeviceRef,
+    screen: &Screen,
+) -> anyhow::Result<Classifier> {
+    const STEPS: f64 = 1000.0;
+    let options = ClassifierOptions {
+        seed: arguments.seed,
+        ..ClassifierOptions::default()
+    };
+    let folder = folder(arguments);
+    let find = |folder| Classifier::find(folder, real, options, device);
+    if let Some(found) = folder.as_deref().and_then(find) {
+        return Ok(found);
+    }
+    let bar = progress::bar(screen, "classifier", STEPS as u64);
+    let mut show = |done: f64| bar.set_position((done * STEPS) as u64);
+    let made = Classifier::train(real, held_out, options, device, &mut show)?;
+    bar.finish_and_clear();
+    // It is here, and took a minute: no reason to fail.
+    if let Some(Err(error)) = folder.map(|folder| made.keep(&folder, real)) {
+        let error = anyhow::Error::new(error);
+        screen.warn(format!("the classifier is not kept for the next time: {error:#}"));
+    }
+    Ok(made)
+}
+
+/// The folder for what can be made again: `--cache`, else `XDG_CACHE_HOME`, else what the system has for it. `None`
+/// where nothing says.
+pub(super) fn folder(arguments: &Arguments) -> Option<PathBuf> {
+    let of_environment = || choose(|name| env::var_os(name).filter(|value| !value.is_empty()));
+    arguments.cache.clone().or_else(of_environment)
 }
 
 /// The folder, given the environment.

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 use gander::{
+    features::SpaceChoice,
     metrics::{Judge, Score},
     run::RunDirectory,
     shipped::{self, SampleOptions, ShippedGenerator},
@@ -23,6 +24,8 @@ use crate::{failure::refuse, progress, screen::Screen, text};
 
 /// Images that are made between two looks at the progress.
 const CHUNK: usize = 64;
+/// Sides up to which Inception sees images from files as they are, as the programs behind published scores do.
+const LARGEST_PX: usize = 4096;
 /// The name of the embedded dataset.
 pub(super) const POTTERY: &str = "pottery";
 
@@ -34,16 +37,22 @@ pub(super) enum Fakes {
 }
 
 impl Fakes {
-    /// A run or a generator file is a generator, everything else a set of images.
+    /// A run or a generator file is a generator, everything else a set of images, even with a generator beside them:
+    /// such are the folders of `gander synthesize`.
     pub(super) fn find(path: &Path, device: &DeviceRef) -> anyhow::Result<Self> {
-        let file = shipped::resolve(path);
+        let is_run = RunDirectory::open(path).is_ok();
+        let file = if is_run {
+            shipped::resolve(path)
+        } else {
+            path.to_owned()
+        };
         let is_weights = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
         if file.is_file() && is_weights(&file) {
             let generator = ShippedGenerator::load(&file, device)
                 .with_context(|| format!("cannot load a generator from {}", path.display()))?;
             return Ok(Self::Generator(Box::new(generator)));
         }
-        if RunDirectory::open(path).is_ok() {
+        if is_run {
             return Err(refuse(
                 format!("no generator in this run yet: {}", path.display()),
                 "it is written with the first checkpoint; wait for it, or name another run",
@@ -87,13 +96,7 @@ impl Fakes {
                 size(shape)
             ));
         }
-        let skipped = opened.skipped.len() as u64;
-        if skipped > 0 {
-            screen.warn(format!(
-                "{} could not be read and left out",
-                text::plural(skipped, "file")
-            ));
-        }
+        screen.warn_unread(opened.skipped.len());
         // A split of the fakes means nothing here.
         Ok(Source::Images(Arc::new(Joined::all_of(opened))))
     }
@@ -208,20 +211,33 @@ impl Reals {
             labels: Labels::WherePresent,
             ..OpenOptions::default()
         };
+        let as_published = matches!(arguments.features, Some(SpaceChoice::Inception(..))) && options.size.is_none();
+        let options = OpenOptions {
+            auto_side_px: if as_published { LARGEST_PX } else { options.auto_side_px },
+            ..options
+        };
         let (sources, options, pots) = if arguments.data.is_empty() {
             of_run(path, &options)?
         } else {
             (arguments.data.clone(), options, defaults::POTTERY_IMAGES)
         };
         let is_pottery = sources.is_empty() || (sources == [Path::new(POTTERY)] && !sources[0].exists());
+        let held_out_by_itself = if is_pottery { 0 } else { options.auto_holdout };
         let (train, holdout) = if is_pottery {
             pottery(&options, pots)?
         } else {
             let bar = progress::spinner(screen, "reading the real images");
-            let Opened { train, holdout, .. } = gander_data::open(&sources, &options)
+            let opened = gander_data::open(&sources, &options)
                 .with_context(|| format!("cannot read images from {}", list(&sources)))?;
             bar.finish_and_clear();
-            (train, holdout)
+            screen.warn_unread(opened.skipped.len());
+            if as_published && opened.summary.sizes.len() > 1 {
+                let used = size(opened.train.shape());
+                screen.warn(format!(
+                    "the real images have several sizes and are brought to {used} first: published scores look at each as it is"
+                ));
+            }
+            (opened.train, opened.holdout)
         };
         let (images, split) = match (arguments.split, &holdout) {
             (Some(Split::Holdout), None) => {
@@ -230,6 +246,8 @@ impl Reals {
                     "put them in a folder test/ beside train/, or leave --split out",
                 ));
             }
+            // What a run held out by itself is enough to be watched by, not to be scored by.
+            (None, Some(holdout)) if holdout.len() <= held_out_by_itself => (train.clone(), "train"),
             (None | Some(Split::Holdout), Some(holdout)) => (holdout.clone(), "holdout"),
             _ => (train.clone(), "train"),
         };

@@ -6,6 +6,7 @@ use gander::metrics::{Better, Interval, Judge, Score};
 use serde::Serialize;
 
 use super::{images::Reals, space::Chosen};
+use crate::text;
 
 /// Everything that an evaluation says.
 #[derive(Debug, Serialize)]
@@ -51,9 +52,9 @@ impl Evaluation {
         let shape = judge.shape();
         Self {
             version: 1,
-            images: images.to_owned(),
+            images: text::unicode(images),
             num_fake,
-            data: reals.sources.clone(),
+            data: reals.sources.iter().map(|path| text::unicode(path)).collect(),
             split: reals.split,
             num_real: judge.num_real(),
             height_px: shape.height_px,

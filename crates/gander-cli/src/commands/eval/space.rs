@@ -6,13 +6,11 @@ use std::{
 };
 
 use anyhow::Context;
-use gander::features::{
-    Classifier, ClassifierHeader, ClassifierOptions, EffNet, FeatureSpace, Inception, Pixels, SpaceChoice,
-};
+use gander::features::{Classifier, ClassifierHeader, EffNet, FeatureSpace, Inception, Pixels, SpaceChoice};
 use gander_tensor::DeviceRef;
 
 use super::{Arguments, cache, images::Reals, weights};
-use crate::{failure::refuse, progress, screen::Screen, text};
+use crate::{failure::refuse, screen::Screen, text};
 
 /// A space, why it was chosen, and what its classifier is.
 pub(super) struct Chosen {
@@ -74,7 +72,7 @@ impl Spaces<'_> {
             Some(SpaceChoice::Inception(file, resizing)) => {
                 let file = match file {
                     Some(file) => file.clone(),
-                    None => weights::inception(self.cache().as_deref(), self.screen)?,
+                    None => weights::inception(cache::folder(self.arguments).as_deref(), self.screen)?,
                 };
                 let hash = weights::verified(&file).with_context(|| cannot_load(&file))?;
                 let network = Inception::load(&file, *resizing, self.device).with_context(|| cannot_load(&file))?;
@@ -126,26 +124,9 @@ impl Spaces<'_> {
         ))
     }
 
-    /// Where is kept what can be made or fetched again.
-    fn cache(&self) -> Option<PathBuf> {
-        self.arguments.cache.clone().or_else(cache::folder)
-    }
-
     fn train(&self) -> anyhow::Result<Classifier> {
-        const STEPS: f64 = 1000.0;
         let Reals { train, holdout, .. } = self.reals;
-        let options = ClassifierOptions {
-            seed: self.arguments.seed,
-            ..ClassifierOptions::default()
-        };
-        let bar = progress::bar(self.screen, "classifier", STEPS as u64);
-        let mut show = |done: f64| bar.set_position((done * STEPS) as u64);
         let (real, held_out) = (train.as_ref(), holdout.as_deref());
-        let classifier = match self.cache() {
-            Some(folder) => Classifier::cached(&folder, real, held_out, options, self.device, &mut show),
-            None => Classifier::train(real, held_out, options, self.device, &mut show),
-        };
-        bar.finish_and_clear();
-        Ok(classifier?)
+        cache::classifier(real, held_out, self.arguments, self.device, self.screen)
     }
 }

@@ -4,7 +4,6 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use gander::{
-    features::{Classifier, ClassifierOptions},
     images::{self, GridOptions, Tiles},
     metrics::{Better, Resampling, Score, modes::Tally, score_name},
     suite::{
@@ -194,6 +193,7 @@ impl Digits {
         let spinner = progress::spinner(screen, "reading the digits");
         let opened = gander_data::open(&arguments.data, &options).context("cannot read digits")?;
         spinner.finish_and_clear();
+        screen.warn_unread(opened.skipped.len());
         StackedDigits::new(Arc::clone(&opened.train), arguments.seed)?;
         Ok(Some(Self {
             train: opened.train,
@@ -208,7 +208,8 @@ impl Digits {
         device: &DeviceRef,
         screen: &Screen,
     ) -> anyhow::Result<Test> {
-        let classifier = self.classifier(arguments, device, screen)?;
+        let (real, held_out) = (self.train.as_ref(), self.holdout.as_deref());
+        let classifier = cache::classifier(real, held_out, arguments, device, screen)?;
         let (model, mut training) = stacked::recipe(self.train.shape());
         let budget = match arguments.kimg {
             Some(kimg) => {
@@ -224,7 +225,10 @@ impl Digits {
             budget,
             seed: arguments.seed,
         };
-        let stop = interrupt::listen(screen)?;
+        let stop = interrupt::listen(
+            screen,
+            "stopping after this step, without scores; Ctrl-C again leaves at once",
+        )?;
         // Where the processor multiplies bf16 faster, more images fit into the minutes.
         let device = Cpu::with_options(CpuOptions {
             threads: arguments.threads as usize,
@@ -264,22 +268,5 @@ impl Digits {
         };
         screen.say(test.describe(&outcome.tally));
         Ok(test)
-    }
-
-    /// The classifier of single digits, trained on them and kept.
-    fn classifier(&self, arguments: &Arguments, device: &DeviceRef, screen: &Screen) -> anyhow::Result<Classifier> {
-        let options = ClassifierOptions {
-            seed: arguments.seed,
-            ..ClassifierOptions::default()
-        };
-        let bar = progress::bar(screen, "classifier", STEPS as u64);
-        let mut show = |done: f64| bar.set_position((done * STEPS) as u64);
-        let (real, held_out) = (self.train.as_ref(), self.holdout.as_deref());
-        let classifier = match arguments.cache.clone().or_else(cache::folder) {
-            Some(folder) => Classifier::cached(&folder, real, held_out, options, device, &mut show),
-            None => Classifier::train(real, held_out, options, device, &mut show),
-        };
-        bar.finish_and_clear();
-        Ok(classifier?)
     }
 }

@@ -158,9 +158,10 @@ pub(super) fn of_pairs(path: &Path, arguments: &Arguments, screen: &Screen) -> a
     let [made, truths] = gander_data::open_pairs(&sources, &options)
         .with_context(|| format!("cannot pair the images of {} with those of --data", path.display()))?;
     bar.finish_and_clear();
-    let skipped = made.skipped.len() as u64;
-    if skipped > 0 {
-        screen.warn(format!("{} without a partner left out", text::plural(skipped, "image")));
+    if let Some(first) = made.skipped.first() {
+        let count = text::plural(made.skipped.len() as u64, "image");
+        let (path, reason) = (first.path.display(), &first.reason);
+        screen.warn(format!("{count} left out of the pairs (the first: {path}: {reason})"));
     }
     let asked = arguments.num.map_or(*NUM.end(), |num| num as usize);
     let (made, truths) = (Joined::all_of(made), Arc::new(Joined::all_of(truths)));

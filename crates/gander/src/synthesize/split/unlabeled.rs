@@ -9,12 +9,15 @@ use super::{Found, Split, TrainingSet};
 use crate::{
     error::Result,
     metrics::resampling::choose,
-    synthesize::{classical::mirror, copies::Thumbnails},
+    synthesize::{classical::mirror, copies::Thumbnails, naming::ASKED},
 };
 
 /// Root of the mean squared difference of two small pictures up to which they show the same: one of 255 steps. An image
 /// that was brought to another size and back stays that near to itself.
 const SAME: f32 = 1.0 / 255.0;
+
+/// Images that are read at most: twice as many as are named, so that enough are left of those that are held out.
+const MOST: usize = 2 * ASKED;
 
 /// Images without labels, none of which is held out.
 #[derive(Debug, Clone)]
@@ -27,7 +30,8 @@ pub struct Unlabeled {
 impl Split {
     /// The images of a set, whatever labels it has, that may be learned from.
     ///
-    /// None is taken that is a held-out image or the mirror image of one, also where it was of another size.
+    /// None is taken that is a held-out image or the mirror image of one, also where it was of another size. Of more than
+    /// [`MOST`] a random part is read.
     ///
     /// # Shapes
     /// - `data`: images of the shape of those that were split
@@ -37,7 +41,10 @@ impl Split {
     pub fn unlabeled(&self, data: &dyn Dataset) -> Result<Unlabeled> {
         let shape = self.held_out.shape;
         let known = Known::new(self.held_out.pixels.chunks_exact(shape.bytes()), shape);
-        let mut found = Found::read(data)?;
+        let key = RandomKey::from_seed(0).named("unlabeled");
+        let mut drawn = choose(key, MOST.min(data.len()), data.len());
+        drawn.sort_unstable();
+        let mut found = Found::read_some(data, &drawn)?;
         let before = found.labels.len();
         found.keep(shape, |pixels, _| !known.shows(pixels));
         Ok(Unlabeled {
