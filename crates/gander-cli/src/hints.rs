@@ -124,7 +124,7 @@ fn of_gander(error: &gander::Error) -> Option<String> {
         }
         Error::SmallClass { .. } => "add images of that class, or take its folder out".into(),
         Error::NothingToBalance { .. } => "all classes are as large as each other: pass --per-class N instead".into(),
-        Error::Occupied { .. } => "name a folder that is not there yet, outside the data".into(),
+        Error::Occupied { .. } => "name a folder that is not there yet, outside the data, with --out".into(),
         Error::Grown { .. } => "name the real images alone, without those that were added to them".into(),
         Error::UnfitRun { .. } => {
             "train with `gander train DATA --labels --holdout 20%` and name its run directory; --no-measure takes any \

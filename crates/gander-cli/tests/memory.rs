@@ -1,6 +1,5 @@
 //! After its first steps a training takes its memory from what it freed before.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 

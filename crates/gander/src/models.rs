@@ -424,6 +424,12 @@ pub(crate) mod tests {
                 width_max: 3,
                 ..stylegan2::Config::new(images)
             }),
+            ModelConfig::Dcgan(dcgan::Config {
+                latent_dim: 6,
+                width: 2,
+                skips: true,
+                ..dcgan::Config::new(images)
+            }),
         ]
     }
 

@@ -39,6 +39,11 @@ pub struct Config {
     /// How the generator doubles the resolution: the paper's transposed convolutions, or without a checkerboard.
     #[serde(default)]
     pub upsampling: Upsampling,
+    /// Whether there are ways around the layers, which the paper does not have: the generator adds up images of all its
+    /// resolutions, and each halving of the discriminator is added to a 1 × 1 convolution of means of 2 × 2. As in Karras et al.
+    /// 2020, <https://arxiv.org/abs/1912.04958>, section 4.1.
+    #[serde(default)]
+    pub skips: bool,
     /// Factors on the learning rate of what a class adds: to the generator's normalizations, and its vector in the
     /// discriminator. One where a file does not say.
     #[serde(default = "conditioning::no_rates")]
@@ -69,6 +74,7 @@ impl Config {
             width: 64,
             discriminator_width: None,
             upsampling: Upsampling::Transposed,
+            skips: false,
             class_rates: CLASS_RATES,
         }
     }
@@ -119,7 +125,23 @@ impl Config {
                 })
             })
             .collect::<Result<_>>()?;
-        let last = conv(self.channels(1), self.images.channels, Activation::Tanh);
+        let paints = if self.skips { grid.halvings } else { 0 };
+        let paints = (0..paints)
+            .map(|doublings| {
+                let inputs = self.channels(grid.halvings - doublings);
+                let config = ConvConfig {
+                    init: WEIGHTS,
+                    ..ConvConfig::new(inputs, self.images.channels, 1)
+                };
+                config.init(&mut scope.child(&format!("paint{doublings}")))
+            })
+            .collect::<Result<_>>()?;
+        let end = if self.skips {
+            Activation::Identity
+        } else {
+            Activation::Tanh
+        };
+        let last = conv(self.channels(1), self.images.channels, end);
         let last = self.upsampling.layer(last, &mut scope.child("to_image"))?;
         Ok(DcganGenerator {
             config: *self,
@@ -128,6 +150,7 @@ impl Config {
             project,
             project_norm,
             ups,
+            paints,
             last,
         })
     }
@@ -143,9 +166,18 @@ impl Config {
             .map(|halvings| {
                 let (inputs, outputs) = (own.channels(halvings), own.channels(halvings + 1));
                 let mut scope = scope.child(&format!("down{}", halvings - 1));
+                let shortcut = ConvConfig {
+                    init: Init::FanIn { gain: 1.0 },
+                    bias: None,
+                    ..ConvConfig::new(inputs, outputs, 1)
+                };
                 Ok(Down {
                     conv: conv(inputs, outputs, Activation::Identity).init(&mut scope.child("conv"))?,
                     norm: norm(outputs, LEAKY).init(&mut scope.child("norm"))?,
+                    shortcut: self
+                        .skips
+                        .then(|| shortcut.init(&mut scope.child("shortcut")))
+                        .transpose()?,
                 })
             })
             .collect::<Result<_>>()?;
@@ -234,6 +266,17 @@ struct Up {
 struct Down {
     conv: Conv,
     norm: BatchNorm,
+    shortcut: Option<Conv>,
+}
+
+impl Down {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let y = self.norm.forward(&self.conv.forward(x, mode)?, mode)?;
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward_added(&x.average_pool(2, 2, 0)?, &y, mode),
+            None => Ok(y),
+        }
+    }
 }
 
 /// The generator of [`Config`].
@@ -245,7 +288,26 @@ pub struct DcganGenerator {
     project: Linear,
     project_norm: ClassNorm,
     ups: Vec<Up>,
+    /// From the map of each resolution to an image of it, where those are added up.
+    paints: Vec<Conv>,
     last: Doubling,
+}
+
+impl DcganGenerator {
+    /// The finest image with the coarser ones behind it, each doubled through a low-pass filter.
+    fn added_up(&self, maps: &[Tensor], finest: Tensor, mode: Mode) -> Result<Tensor> {
+        let mut coarser: Option<Tensor> = None;
+        for (map, paint) in maps.iter().zip(&self.paints) {
+            coarser = Some(match coarser {
+                None => paint.forward(map, mode)?,
+                Some(image) => paint.forward_added(map, &image.fir_upsample()?, mode)?,
+            });
+        }
+        match coarser {
+            None => Ok(finest),
+            Some(image) => finest.add(&image.fir_upsample()?)?.tanh(),
+        }
+    }
 }
 
 impl Generator for DcganGenerator {
@@ -265,10 +327,13 @@ impl Generator for DcganGenerator {
             .forward(latents, mode)?
             .reshape([latents.side(0), rows, columns, channels])?;
         let mut x = self.project_norm.forward(&x, labels, mode)?;
+        let mut maps = vec![x.clone()];
         for Up { conv, norm } in &self.ups {
             x = norm.forward(&conv.forward(&x)?, labels, mode)?;
+            maps.push(x.clone());
         }
-        self.grid.crop(&self.last.forward(&x)?)
+        let finest = self.last.forward(&x)?;
+        self.grid.crop(&self.added_up(&maps, finest, mode)?)
     }
 }
 
@@ -290,8 +355,8 @@ impl Discriminator for DcganDiscriminator {
 
     fn forward(&self, images: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
         let mut x = self.first.forward(&self.grid.pad(images)?, mode)?;
-        for Down { conv, norm } in &self.downs {
-            x = norm.forward(&conv.forward(&x, mode)?, mode)?;
+        for down in &self.downs {
+            x = down.forward(&x, mode)?;
         }
         let batch = x.side(0);
         let logits = self.logit.forward(&x.flatten()?, mode)?.reshape([batch])?;
