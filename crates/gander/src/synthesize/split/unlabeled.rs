@@ -30,8 +30,8 @@ pub struct Unlabeled {
 impl Split {
     /// The images of a set, whatever labels it has, that may be learned from.
     ///
-    /// None is taken that is a held-out image or the mirror image of one, also where it was of another size. Of more than
-    /// [`MOST`] a random part is read.
+    /// None is taken that is a held-out image or the mirror image of one, also where it was of another size. Of more than 40,000
+    /// a random part is read.
     ///
     /// # Shapes
     /// - `data`: images of the shape of those that were split
