@@ -103,12 +103,6 @@ pub struct RealJudgment {
 
 /// What the settings of every family tell.
 trait Settings {
-    /// The images it makes and the classes it knows.
-    fn images(&self) -> ImageSpec;
-
-    /// The setting that makes its networks wide or narrow, where it has one.
-    fn width_mut(&mut self) -> Option<&mut usize>;
-
     /// The sides of images that it can make, by settings that [`Self::check`] lets pass.
     fn sides(&self) -> Sides;
 
@@ -143,6 +137,24 @@ pub enum ModelConfig {
     Fastcut(cut::Config),
     /// Its form for one picture and another.
     Sincut(sincut::Config),
+}
+
+/// The same of the settings of every family.
+macro_rules! each {
+    ($model:expr, $config:ident => $value:expr) => {
+        match $model {
+            ModelConfig::Article($config) => $value,
+            ModelConfig::Dcgan($config) => $value,
+            ModelConfig::Sngan($config) => $value,
+            ModelConfig::R3gan($config) => $value,
+            ModelConfig::Fastgan($config) => $value,
+            ModelConfig::Stylegan2($config) => $value,
+            ModelConfig::Pix2pix($config) => $value,
+            ModelConfig::Cyclegan($config) => $value,
+            ModelConfig::Cut($config) | ModelConfig::Fastcut($config) => $value,
+            ModelConfig::Sincut($config) => $value,
+        }
+    };
 }
 
 impl ModelConfig {
@@ -200,12 +212,15 @@ impl ModelConfig {
 
     /// The images it makes and the classes it knows.
     pub fn images(&self) -> ImageSpec {
-        self.settings().images()
+        each!(self, config => config.images)
     }
 
     /// The setting that makes its networks wide or narrow, where it has one.
     pub fn width_mut(&mut self) -> Option<&mut usize> {
-        self.settings_mut().width_mut()
+        match self {
+            Self::Article(_) => None,
+            model => Some(each!(model, config => &mut config.width)),
+        }
     }
 
     /// Refuses what no networks can be made of.
@@ -225,41 +240,10 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::UnsupportedSize`] for a size that the family cannot make, [`Error::InvalidSetting`] for another setting.
     pub fn validate(&self) -> error::Result<()> {
-        let settings = self.settings();
-        let images = settings.images();
+        let images = self.images();
         limits::between("model.images.channels", images.channels, 1..=4)?;
-        settings.check()?;
-        settings.sides().check(self.family(), images)
-    }
-
-    fn settings(&self) -> &dyn Settings {
-        match self {
-            Self::Article(config) => config,
-            Self::Dcgan(config) => config,
-            Self::Sngan(config) => config,
-            Self::R3gan(config) => config,
-            Self::Fastgan(config) => config,
-            Self::Stylegan2(config) => config,
-            Self::Pix2pix(config) => config,
-            Self::Cyclegan(config) => config,
-            Self::Cut(config) | Self::Fastcut(config) => config,
-            Self::Sincut(config) => config,
-        }
-    }
-
-    fn settings_mut(&mut self) -> &mut dyn Settings {
-        match self {
-            Self::Article(config) => config,
-            Self::Dcgan(config) => config,
-            Self::Sngan(config) => config,
-            Self::R3gan(config) => config,
-            Self::Fastgan(config) => config,
-            Self::Stylegan2(config) => config,
-            Self::Pix2pix(config) => config,
-            Self::Cyclegan(config) => config,
-            Self::Cut(config) | Self::Fastcut(config) => config,
-            Self::Sincut(config) => config,
-        }
+        each!(self, config => config.check())?;
+        each!(self, config => config.sides()).check(self.family(), images)
     }
 
     /// A generator with fresh weights.

@@ -111,14 +111,6 @@ impl Config {
 }
 
 impl Settings for Config {
-    fn images(&self) -> ImageSpec {
-        self.images
-    }
-
-    fn width_mut(&mut self) -> Option<&mut usize> {
-        None
-    }
-
     fn sides(&self) -> Sides {
         Sides::between(8, 256)
     }

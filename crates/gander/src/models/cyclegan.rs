@@ -99,14 +99,6 @@ impl Config {
 }
 
 impl Settings for Config {
-    fn images(&self) -> ImageSpec {
-        self.images
-    }
-
-    fn width_mut(&mut self) -> Option<&mut usize> {
-        Some(&mut self.width)
-    }
-
     fn sides(&self) -> Sides {
         Sides::of_translators(4)
     }

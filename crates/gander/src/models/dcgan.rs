@@ -211,14 +211,6 @@ impl Config {
 }
 
 impl Settings for Config {
-    fn images(&self) -> ImageSpec {
-        self.images
-    }
-
-    fn width_mut(&mut self) -> Option<&mut usize> {
-        Some(&mut self.width)
-    }
-
     fn sides(&self) -> Sides {
         Sides::between(16, 256)
     }
@@ -294,19 +286,15 @@ pub struct DcganGenerator {
 }
 
 impl DcganGenerator {
-    /// The finest image with the coarser ones behind it, each doubled through a low-pass filter.
-    fn added_up(&self, maps: &[Tensor], finest: Tensor, mode: Mode) -> Result<Tensor> {
-        let mut coarser: Option<Tensor> = None;
-        for (map, paint) in maps.iter().zip(&self.paints) {
-            coarser = Some(match coarser {
-                None => paint.forward(map, mode)?,
-                Some(image) => paint.forward_added(map, &image.fir_upsample()?, mode)?,
-            });
-        }
-        match coarser {
-            None => Ok(finest),
-            Some(image) => finest.add(&image.fir_upsample()?)?.tanh(),
-        }
+    /// The image of a map, with the coarser one behind it, which is doubled through a low-pass filter.
+    fn painted(&self, doublings: usize, map: &Tensor, coarser: Option<&Tensor>, mode: Mode) -> Result<Option<Tensor>> {
+        let Some(paint) = self.paints.get(doublings) else {
+            return Ok(None);
+        };
+        Ok(Some(match coarser {
+            None => paint.forward(map, mode)?,
+            Some(image) => paint.forward_added(map, &image.fir_upsample()?, mode)?,
+        }))
     }
 }
 
@@ -327,13 +315,16 @@ impl Generator for DcganGenerator {
             .forward(latents, mode)?
             .reshape([latents.side(0), rows, columns, channels])?;
         let mut x = self.project_norm.forward(&x, labels, mode)?;
-        let mut maps = vec![x.clone()];
-        for Up { conv, norm } in &self.ups {
+        let mut coarser = self.painted(0, &x, None, mode)?;
+        for (Up { conv, norm }, doublings) in self.ups.iter().zip(1..) {
             x = norm.forward(&conv.forward(&x)?, labels, mode)?;
-            maps.push(x.clone());
+            coarser = self.painted(doublings, &x, coarser.as_ref(), mode)?;
         }
         let finest = self.last.forward(&x)?;
-        self.grid.crop(&self.added_up(&maps, finest, mode)?)
+        self.grid.crop(&match coarser {
+            None => finest,
+            Some(image) => finest.add(&image.fir_upsample()?)?.tanh()?,
+        })
     }
 }
 

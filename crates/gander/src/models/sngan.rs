@@ -132,14 +132,6 @@ impl Config {
 }
 
 impl Settings for Config {
-    fn images(&self) -> ImageSpec {
-        self.images
-    }
-
-    fn width_mut(&mut self) -> Option<&mut usize> {
-        Some(&mut self.width)
-    }
-
     fn sides(&self) -> Sides {
         Sides::between(16, 256)
     }
