@@ -453,4 +453,84 @@ mod tests {
             .unwrap();
         assert!(images.iter().all(|value| value.abs() <= 1.0));
     }
+
+    /// Makes the weights zero whose name `clears` picks.
+    fn clear(parameters: &Parameters, clears: impl Fn(&str) -> bool) {
+        for weight in parameters.weights().filter(|weight| clears(weight.name())) {
+            let zeros = Tensor::zeros(weight.get().shape().clone(), weight.get().device()).unwrap();
+            weight.set(&zeros).unwrap();
+        }
+    }
+
+    /// A quarter of the usual sizes, with skips or without, each weight of one name the same.
+    fn small(skips: bool, device: &DeviceRef) -> (DcganGenerator, DcganDiscriminator) {
+        let images = ImageSpec {
+            height_px: 24,
+            width_px: 32,
+            ..IMAGES
+        };
+        let config = Config {
+            width: 4,
+            upsampling: Upsampling::Repeated,
+            skips,
+            ..Config::new(images)
+        };
+        let key = RandomKey::from_seed(1);
+        let generator = config.generator(key, device).unwrap();
+        (generator, config.discriminator(key, device).unwrap())
+    }
+
+    fn images_before_tanh(generator: &DcganGenerator, device: &DeviceRef) -> Vec<f64> {
+        let latents = generator.latents(RandomKey::from_seed(2), 3, device).unwrap();
+        let images = generator.forward(&latents, None, Mode::Train).unwrap();
+        images.to_vec_f64().unwrap().into_iter().map(f64::atanh).collect()
+    }
+
+    #[test]
+    fn skips_of_zero_change_nothing() {
+        let device = Reference::shared();
+        let ((plain, judge), (skipping, skipping_judge)) = (small(false, &device), small(true, &device));
+        clear(skipping.parameters(), |name| name.starts_with("paint"));
+        clear(skipping_judge.parameters(), |name| name.contains("shortcut"));
+        let images = images_before_tanh(&plain, &device);
+        assert_eq!(images, images_before_tanh(&skipping, &device));
+        let images: Vec<f32> = images.iter().map(|&value| value as f32).collect();
+        let images = Tensor::from_slice(&images, [3, 24, 32, 3], &device).unwrap();
+        let logits = [judge, skipping_judge].map(|judge| judge.forward(&images, None, Mode::Train).unwrap());
+        let [plain, skipping] = logits.map(|logits| logits.to_vec_f64().unwrap());
+        assert_eq!(plain, skipping);
+    }
+
+    /// What each resolution paints is added to the rest, the coarser ones smooth.
+    #[test]
+    fn an_image_is_the_sum_of_what_its_resolutions_paint() {
+        let device = Reference::shared();
+        let all = images_before_tanh(&small(true, &device).0, &device);
+        let parts = ["paint0", "paint1", "paint2", "to_image"];
+        let alone = parts.map(|part| {
+            let (generator, _) = small(true, &device);
+            let is_output = |name: &str| parts.iter().any(|part| name.starts_with(part));
+            clear(generator.parameters(), |name| {
+                is_output(name) && !name.starts_with(part)
+            });
+            images_before_tanh(&generator, &device)
+        });
+        for (index, &value) in all.iter().enumerate() {
+            let sum: f64 = alone.iter().map(|part| part[index]).sum();
+            assert!((value - sum).abs() < 1e-9, "{index}: {value} and {sum}");
+        }
+        let step = |image: &[f64]| {
+            let steps = image
+                .chunks_exact(32 * 3)
+                .flat_map(|row| row.windows(4).map(|w| (w[3] - w[0]).powi(2)));
+            steps.sum::<f64>() / image.iter().map(|value| value * value).sum::<f64>()
+        };
+        assert!(alone.iter().all(|part| part.iter().any(|&value| value != 0.0)));
+        assert!(
+            step(&alone[0]) < 0.5 * step(&alone[2]),
+            "{} and {}",
+            step(&alone[0]),
+            step(&alone[2])
+        );
+    }
 }
