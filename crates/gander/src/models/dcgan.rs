@@ -454,15 +454,15 @@ mod tests {
         assert!(images.iter().all(|value| value.abs() <= 1.0));
     }
 
-    /// Makes the weights zero whose name `clears` picks.
-    fn clear(parameters: &Parameters, clears: impl Fn(&str) -> bool) {
-        for weight in parameters.weights().filter(|weight| clears(weight.name())) {
+    /// Makes the weights zero whose names are `chosen`.
+    fn clear(parameters: &Parameters, chosen: impl Fn(&str) -> bool) {
+        for weight in parameters.weights().filter(|weight| chosen(weight.name())) {
             let zeros = Tensor::zeros(weight.get().shape().clone(), weight.get().device()).unwrap();
             weight.set(&zeros).unwrap();
         }
     }
 
-    /// A quarter of the usual sizes, with skips or without, each weight of one name the same.
+    /// Small networks with skips or without; weights of one name are the same in both.
     fn small(skips: bool, device: &DeviceRef) -> (DcganGenerator, DcganDiscriminator) {
         let images = ImageSpec {
             height_px: 24,
