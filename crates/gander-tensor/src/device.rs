@@ -13,7 +13,7 @@ pub type DeviceRef = Arc<dyn Device>;
 /// Channels-last data seen as `[groups, rows, channels]`, each group and channel normalized over its rows.
 ///
 /// Batch normalization has one group whose rows are all pixels of the batch; instance normalization has a group
-/// for each image.
+/// for each image. What scales and shifts may be the same everywhere, or another for each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormGeometry {
     /// Independent groups.
@@ -22,6 +22,26 @@ pub struct NormGeometry {
     pub rows: usize,
     /// Channels.
     pub channels: usize,
+    /// How many scales and shifts a channel has: one for all data, or one for each of so many equal parts of it, a multiple of
+    /// `groups`.
+    pub maps: usize,
+}
+
+impl NormGeometry {
+    /// Stretches of rows that share statistics, scale and shift.
+    pub(crate) fn parts(&self) -> usize {
+        self.groups.max(self.maps)
+    }
+
+    /// Rows of one part.
+    pub(crate) fn rows_of_part(&self) -> usize {
+        self.groups * self.rows / self.parts().max(1)
+    }
+
+    /// The group and the map of a part.
+    pub(crate) fn of_part(&self, part: usize) -> [usize; 2] {
+        [self.groups, self.maps].map(|count| part * count / self.parts())
+    }
 }
 
 /// The mean and the biased variance of each group and channel, both `[groups, channels]`.
@@ -164,7 +184,7 @@ pub trait Device: Debug + Send + Sync {
 
     /// Mean and biased variance.
     fn moments(&self, g: NormGeometry, x: &Array) -> Result<BatchStatistics>;
-    /// `act(scale · (x − mean) · inv_std + shift)`.
+    /// `act(scale · (x − mean) · inv_std + shift)`, scale and shift both `[channels]` or `[maps, channels]`.
     fn normalize(
         &self,
         g: NormGeometry,

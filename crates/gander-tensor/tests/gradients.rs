@@ -5,7 +5,7 @@
 use gander_tensor::{
     Activation, BinaryOp, ConvOptions, DeviceRef, GradOptions, MatmulOptions, NormOptions, RandomKey, Reference,
     Result, Tensor, Unused, batch_norm, concat, conv, conv_added, conv_transpose, grad, group_norm, instance_norm,
-    layer_norm, linear, matmul, ops::elementwise::binary, ops::pool::minibatch_std,
+    layer_norm, linear, matmul, ops::elementwise::binary, ops::norm::normalize_with, ops::pool::minibatch_std,
 };
 
 /// Step of the differences: their error is of order `h²`, rounding's of order `1e-16 / h`.
@@ -391,16 +391,27 @@ fn normalizations() {
     for activation in [Activation::Identity, Activation::LeakyRelu(0.2), Activation::Tanh] {
         let options = NormOptions { eps: 1e-3, activation };
         let inputs = [x.clone(), scale.clone(), shift.clone()];
-        check_twice("batch", &inputs, &|x| {
-            Ok(batch_norm(&x[0], Some((&x[1], &x[2])), options)?.0)
-        });
-        check_twice("instance", &inputs, &|x| {
-            instance_norm(&x[0], Some((&x[1], &x[2])), options)
-        });
         check_twice("group", &inputs, &|x| {
             group_norm(&x[0], 3, Some((&x[1], &x[2])), options)
         });
         check_twice("layer", &inputs, &|x| layer_norm(&x[0], Some((&x[1], &x[2])), options));
+        let (mean, variance) = (random(&[6], 76, &device), random(&[6], 77, &device).square().unwrap());
+        let of_images = [
+            x.clone(),
+            random(&[3, 6], 74, &device),
+            random(&[3, 6], 75, &device),
+        ];
+        for (inputs, what) in [(&inputs, "one map"), (&of_images, "a map for each image")] {
+            check_twice(&format!("batch, {what}"), inputs, &|x| {
+                Ok(batch_norm(&x[0], Some((&x[1], &x[2])), options)?.0)
+            });
+            check_twice(&format!("instance, {what}"), inputs, &|x| {
+                instance_norm(&x[0], Some((&x[1], &x[2])), options)
+            });
+            check_twice(&format!("given statistics, {what}"), inputs, &|x| {
+                normalize_with(&x[0], &mean, &variance, Some((&x[1], &x[2])), options)
+            });
+        }
         check_twice("batch, plain", &inputs[..1], &|x| {
             Ok(batch_norm(&x[0], None, options)?.0)
         });

@@ -217,12 +217,13 @@ proptest! {
 
     #[test]
     fn normalizations((batch, rows, channels) in (2usize..6, 3usize..40, 1usize..40)) {
-        let shapes = [vec![batch, rows, channels], vec![channels], vec![channels]];
-        for activation in [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.2)] {
+        let shapes = [vec![channels], vec![batch, channels]].map(|map| [vec![batch, rows, channels], map.clone(), map]);
+        let activations = [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.2)];
+        for (shapes, activation) in shapes.iter().flat_map(|shapes| activations.map(|activation| (shapes, activation))) {
             let options = NormOptions { eps: 1e-2, activation };
             let terms = 64 * batch * rows;
-            compare("batch norm", &shapes, terms, &|t| Ok(batch_norm(&t[0], Some((&t[1], &t[2])), options)?.0));
-            compare("instance norm", &shapes, terms, &|t| instance_norm(&t[0], Some((&t[1], &t[2])), options));
+            compare("batch norm", shapes, terms, &|t| Ok(batch_norm(&t[0], Some((&t[1], &t[2])), options)?.0));
+            compare("instance norm", shapes, terms, &|t| instance_norm(&t[0], Some((&t[1], &t[2])), options));
         }
     }
 }

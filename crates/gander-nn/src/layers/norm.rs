@@ -57,16 +57,29 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// `[…, channels]` to the same.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (scale, shift) = (self.scale.get(), self.shift.get());
+        self.mapped(x, &self.scale.get(), &self.shift.get(), mode)
+    }
+
+    /// The same with a change for each image before the activation, `changed · (1 + scale) + shift`, in the same pass.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, …, channels]`; `scale` and `shift`: `[batch, channels]`
+    pub fn forward_changed(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, mode: Mode) -> Result<Tensor> {
+        let factor = scale.add_scalar(1.0)?;
+        let shift = factor.mul(&self.shift.get())?.add(shift)?;
+        self.mapped(x, &factor.mul(&self.scale.get())?, &shift, mode)
+    }
+
+    fn mapped(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, mode: Mode) -> Result<Tensor> {
         let options = NormOptions {
             eps: self.config.eps,
             activation: self.config.activation,
         };
         if mode == Mode::Evaluate {
             let (mean, variance) = (self.running_mean.get(), self.running_variance.get());
-            return normalize_with(x, &mean, &variance, Some((&scale, &shift)), options);
+            return normalize_with(x, &mean, &variance, Some((scale, shift)), options);
         }
-        let (y, statistics) = batch_norm(x, Some((&scale, &shift)), options)?;
+        let (y, statistics) = batch_norm(x, Some((scale, shift)), options)?;
         if mode == Mode::Train {
             let device = x.device();
             let rows = (x.shape().num_elements() / self.config.channels.max(1)) as f32;

@@ -380,7 +380,7 @@ impl Device for Cpu {
         let mut variance = self.take(g.groups * g.channels);
         let mean = self.fill([g.groups, g.channels], |ctx, mean| {
             let variance = &mut variance.as_mut_slice()[..g.groups * g.channels];
-            kernels::norm::moments(ctx, &self.floats(x), g.groups, g.rows, g.channels, mean, variance);
+            kernels::norm::moments(ctx, g, &self.floats(x), mean, variance);
         });
         Ok(BatchStatistics {
             mean,
@@ -402,46 +402,33 @@ impl Device for Cpu {
         self.fill_like(x, x.shape(), |ctx, y| {
             let (mean, inv_std) = (self.floats(mean), self.floats(inv_std));
             let (scale, shift) = (scale.as_deref(), shift.as_deref());
-            kernels::norm::normalize(
-                ctx,
-                &self.floats(x),
-                g.groups,
-                g.rows,
-                g.channels,
-                &mean,
-                &inv_std,
-                scale,
-                shift,
-                act,
-                y,
-            );
+            kernels::norm::normalize(ctx, g, &self.floats(x), &mean, &inv_std, scale, shift, act, y);
         })
     }
 
     fn normalize_backward(&self, g: NormGeometry, dy: &Array, pass: &NormPass<'_>) -> Result<[Array; 3]> {
         let scale = pass.scale.map(|scale| self.floats(scale));
         let shift = pass.shift.map(|shift| self.floats(shift));
-        let (mut dscale, mut dshift) = (self.take(g.channels), self.take(g.channels));
+        let maps = g.maps * g.channels;
+        let (mut dscale, mut dshift) = (self.take(maps), self.take(maps));
         let dx = self.fill_like(pass.x, pass.x.shape(), |ctx, dx| {
             kernels::norm::normalize_backward(
                 ctx,
+                g,
                 &self.floats(dy),
                 &self.floats(pass.x),
-                g.groups,
-                g.rows,
-                g.channels,
                 &self.floats(pass.mean),
                 &self.floats(pass.inv_std),
                 scale.as_deref(),
                 shift.as_deref(),
                 pass.activation,
                 dx,
-                &mut dscale.as_mut_slice()[..g.channels],
-                &mut dshift.as_mut_slice()[..g.channels],
+                &mut dscale.as_mut_slice()[..maps],
+                &mut dshift.as_mut_slice()[..maps],
             );
         })?;
-        let channels = |buffer| Array::new([g.channels], DType::F32, Arc::new(buffer));
-        Ok([dx, channels(dscale), channels(dshift)])
+        let by_map = |buffer| Array::new([g.maps, g.channels], DType::F32, Arc::new(buffer));
+        Ok([dx, by_map(dscale), by_map(dshift)])
     }
 
     fn adam(&self, w: &mut Array, m: &mut Array, v: &mut Array, grad: &Array, step: AdamStep) -> Result<()> {

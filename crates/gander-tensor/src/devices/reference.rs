@@ -333,36 +333,35 @@ impl Device for Reference {
             ..
         } = *pass;
         let (mean, inv_std) = (floats(pass.mean), floats(pass.inv_std));
-        let scale_of = |c: usize| scale.map_or(1.0, |scale| floats(scale)[c]);
         let slope = f64::from(activation.slope().unwrap_or(1.0));
-        let shift_of = |c: usize| shift.map_or(0.0, |shift| floats(shift)[c]);
         let mut dx = vec![0.0; x.num_elements()];
-        let (mut dscale, mut dshift) = (vec![0.0; g.channels], vec![0.0; g.channels]);
+        let maps = g.maps * g.channels;
+        let (mut dscale, mut dshift) = (vec![0.0; maps], vec![0.0; maps]);
         for group in 0..g.groups {
             for c in 0..g.channels {
                 let at = group * g.channels + c;
                 let rows = || (0..g.rows).map(|row| (group * g.rows + row) * g.channels + c);
+                let map_of = |i: usize| norm::of_value(g, i)[1];
+                let scale_of = |i: usize| scale.map_or(1.0, |scale| floats(scale)[map_of(i)]);
+                let shift_of = |i: usize| shift.map_or(0.0, |shift| floats(shift)[map_of(i)]);
                 let standardized = |i: usize| (floats(x)[i] - mean[at]) * inv_std[at];
                 let before = |i: usize| {
-                    let y = scale_of(c) * standardized(i) + shift_of(c);
+                    let y = scale_of(i) * standardized(i) + shift_of(i);
                     floats(dy)[i] * if y > 0.0 { 1.0 } else { slope }
                 };
-                let sum: f64 = rows().map(before).sum();
-                let along: f64 = rows().map(|i| before(i) * standardized(i)).sum();
+                let scaled = |i: usize| scale_of(i) * before(i);
+                let sum: f64 = rows().map(scaled).sum();
+                let along: f64 = rows().map(|i| scaled(i) * standardized(i)).sum();
                 for i in rows() {
-                    let centered = before(i) - (sum + standardized(i) * along) / g.rows as f64;
-                    dx[i] = scale_of(c) * inv_std[at] * centered;
+                    let centered = scaled(i) - (sum + standardized(i) * along) / g.rows as f64;
+                    dx[i] = inv_std[at] * centered;
+                    dscale[map_of(i)] += before(i) * standardized(i);
+                    dshift[map_of(i)] += before(i);
                 }
-                dscale[c] += along;
-                dshift[c] += sum;
             }
         }
-        let channels = [g.channels];
-        Ok([
-            array(x.shape(), x.dtype(), dx),
-            array(channels, DType::F32, dscale),
-            array(channels, DType::F32, dshift),
-        ])
+        let by_map = |values| array([g.maps, g.channels], DType::F32, values);
+        Ok([array(x.shape(), x.dtype(), dx), by_map(dscale), by_map(dshift)])
     }
 
     fn adam(&self, w: &mut Array, m: &mut Array, v: &mut Array, grad: &Array, step: AdamStep) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Normalization of channels-last data: statistics, the normalized values with their activation, and the gradient.
 //!
 //! Data are seen as `[groups, rows, channels]`: batch normalization has one group, instance normalization one for
-//! each image. Statistics are `[groups, channels]`.
+//! each image. Statistics are `[groups, channels]`, scales and shifts `[maps, channels]`.
 
 use super::{
     Context,
@@ -9,17 +9,17 @@ use super::{
     isa::{Arithmetic, Kernel},
     threads::SharedMut,
 };
-use crate::Activation;
+use crate::{Activation, NormGeometry};
 
 /// Values of one block: 128 KiB, read again from a core's second-level cache.
 const BLOCK: usize = 32 * 1024;
 /// Fewer channels than this are repeated, so that vectors run over the ends of rows.
 const LANES: usize = 64;
 
-/// The geometry, and how its rows are cut into blocks; both by shape alone.
+/// Parts of as many rows, and how these are cut into blocks; both by shape alone.
 #[derive(Clone, Copy)]
 struct Cut {
-    groups: usize,
+    parts: usize,
     rows: usize,
     channels: usize,
     /// Rows side by side in one pass of the innermost loop.
@@ -29,11 +29,11 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(groups: usize, rows: usize, channels: usize) -> Self {
+    fn new(parts: usize, rows: usize, channels: usize) -> Self {
         let folded = LANES.div_ceil(channels.max(1));
         let block_rows = (BLOCK / channels.max(1)).next_multiple_of(folded).max(folded);
         Self {
-            groups,
+            parts,
             rows,
             channels,
             folded,
@@ -43,7 +43,7 @@ impl Cut {
     }
 
     fn len(&self) -> usize {
-        self.groups * self.rows * self.channels
+        self.parts * self.rows * self.channels
     }
 
     fn width(&self) -> usize {
@@ -56,16 +56,16 @@ impl Cut {
     }
 
     /// Where a block lies among all values.
-    fn range(&self, group: usize, block: usize) -> std::ops::Range<usize> {
-        let start = (group * self.rows + block * self.block_rows) * self.channels;
+    fn range(&self, part: usize, block: usize) -> std::ops::Range<usize> {
+        let start = (part * self.rows + block * self.block_rows) * self.channels;
         start..start + self.height(block) * self.channels
     }
 
-    /// Calls `f` with every group and block.
+    /// Calls `f` with every part and block.
     fn for_each(&self, ctx: &Context, f: impl Fn(usize, usize) + Sync) {
         let blocks = self.blocks;
         ctx.threads
-            .for_each_sized(self.len(), self.groups * blocks, |task| f(task / blocks, task % blocks));
+            .for_each_sized(self.len(), self.parts * blocks, |task| f(task / blocks, task % blocks));
     }
 }
 
@@ -155,15 +155,10 @@ fn sum_rows(x: &[f32], acc: &mut [f32]) {
 ///
 /// # Source
 /// Blocks are joined as in Chan, Golub & Le Veque 1979, <http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf>.
-pub(crate) fn moments(
-    ctx: &Context,
-    x: &[f32],
-    groups: usize,
-    rows: usize,
-    channels: usize,
-    mean: &mut [f32],
-    variance: &mut [f32],
-) {
+pub(crate) fn moments(ctx: &Context, g: NormGeometry, x: &[f32], mean: &mut [f32], variance: &mut [f32]) {
+    let NormGeometry {
+        groups, rows, channels, ..
+    } = g;
     let cut = Cut::new(groups, rows, channels);
     assert_eq!(x.len(), cut.len(), "length of the operand");
     if x.is_empty() {
@@ -257,7 +252,7 @@ struct Normalize<'a> {
     ctx: &'a Context,
     cut: Cut,
     x: &'a [f32],
-    /// Mean, scale and shift by group, each as wide as the innermost loop.
+    /// Mean, scale and shift by part, each as wide as the innermost loop.
     wide: &'a [f32],
     y: &'a mut [f32],
 }
@@ -266,9 +261,9 @@ impl WithFunction for Normalize<'_> {
     fn with<F: Function>(self, f: F) {
         let Self { ctx, cut, x, wide, .. } = self;
         let y = SharedMut::new(self.y);
-        cut.for_each(ctx, |group, block| {
-            let range = cut.range(group, block);
-            let wide = &wide[group * 3 * cut.width()..][..3 * cut.width()];
+        cut.for_each(ctx, |part, block| {
+            let range = cut.range(part, block);
+            let wide = &wide[part * 3 * cut.width()..][..3 * cut.width()];
             // SAFETY: blocks do not overlap.
             let y = unsafe { y.slice(range.clone()) };
             ctx.isa.run(NormalizeBlock {
@@ -281,17 +276,15 @@ impl WithFunction for Normalize<'_> {
     }
 }
 
-/// `y = act(scale · (x − mean) · inv_std + shift)`; `scale` and `shift` are `[channels]`, one and zero if `None`.
+/// `y = act(scale · (x − mean) · inv_std + shift)`; `scale` and `shift` are `[maps, channels]`, one and zero if `None`.
 #[expect(
     clippy::too_many_arguments,
     reason = "geometry, statistics and affine map of one formula"
 )]
 pub(crate) fn normalize(
     ctx: &Context,
+    g: NormGeometry,
     x: &[f32],
-    groups: usize,
-    rows: usize,
-    channels: usize,
     mean: &[f32],
     inv_std: &[f32],
     scale: Option<&[f32]>,
@@ -299,7 +292,8 @@ pub(crate) fn normalize(
     act: Activation,
     y: &mut [f32],
 ) {
-    let cut = Cut::new(groups, rows, channels);
+    let channels = g.channels;
+    let cut = Cut::new(g.parts(), g.rows_of_part(), channels);
     assert_eq!(
         (x.len(), y.len()),
         (cut.len(), cut.len()),
@@ -308,14 +302,15 @@ pub(crate) fn normalize(
     if x.is_empty() {
         return;
     }
-    let mut buffer = ctx.pool.take(4 * groups * 3 * cut.width());
+    let mut buffer = ctx.pool.take(4 * cut.parts * 3 * cut.width());
     let wide = buffer.as_mut_slice::<f32>();
-    for (group, wide) in wide.chunks_exact_mut(3 * cut.width()).enumerate() {
+    for (part, wide) in wide.chunks_exact_mut(3 * cut.width()).enumerate() {
+        let rows = g.of_part(part);
         for (i, [mean_at, scale_at, shift_at]) in columns(wide, cut.width()).enumerate() {
-            let c = i % channels;
-            *mean_at = mean[group * channels + c];
-            *scale_at = inv_std[group * channels + c] * scale.map_or(1.0, |scale| scale[c]);
-            *shift_at = shift.map_or(0.0, |shift| shift[c]);
+            let [at, map_at] = rows.map(|row| row * channels + i % channels);
+            *mean_at = mean[at];
+            *scale_at = inv_std[at] * scale.map_or(1.0, |scale| scale[map_at]);
+            *shift_at = shift.map_or(0.0, |shift| shift[map_at]);
         }
     }
     with_activation(act, Normalize { ctx, cut, x, wide, y });
@@ -343,7 +338,7 @@ fn before(dy: f32, sum: f32, slope: f32) -> f32 {
 
 /// Rows of one value per channel that gradients need: mean, inverse standard deviation, factor and shift.
 const KNOWN: usize = 4;
-/// Those and the means of `g` and of `g · x̂`.
+/// Those and the means of `scale · g` and of `scale · g · x̂`, both times the inverse standard deviation.
 const ALL: usize = KNOWN + 2;
 
 /// One block's operands.
@@ -392,7 +387,7 @@ impl Kernel for GradientSums<'_> {
     }
 }
 
-/// `dx = factor · (g − mean_g − x̂ · mean_gx̂)`.
+/// `dx = factor · g − (drift + x̂ · turn)`.
 struct GradientBlock<'a> {
     from: Incoming<'a>,
     /// All rows, each as wide as the loop.
@@ -408,17 +403,15 @@ impl Kernel for GradientBlock<'_> {
         let Incoming { dy, x, slope } = self.from;
         let width = self.wide.len() / ALL;
         let row = |i: usize| &self.wide[i * width..][..width];
-        let (mean, inv_std, factor, shift, mean_g, mean_along) = (row(0), row(1), row(2), row(3), row(4), row(5));
+        let (mean, inv_std, factor, shift, drift, turn) = (row(0), row(1), row(2), row(3), row(4), row(5));
         for (dx, (dy, x)) in self.dx.chunks_mut(width).zip(dy.chunks(width).zip(x.chunks(width))) {
             let known = mean.iter().zip(inv_std).zip(factor.iter().zip(shift));
-            let by_channel = known.zip(mean_g.iter().zip(mean_along));
+            let by_channel = known.zip(drift.iter().zip(turn));
             let values = dx.iter_mut().zip(dy).zip(x);
-            for (((dx, &dy), &x), (((&mean, &inv_std), (&factor, &shift)), (&mean_g, &mean_along))) in
-                values.zip(by_channel)
-            {
+            for (((dx, &dy), &x), (((&mean, &inv_std), (&factor, &shift)), (&drift, &turn))) in values.zip(by_channel) {
                 let centered = x - mean;
                 let g = before(dy, A::mul_add(centered, factor, shift), slope);
-                *dx = factor * (g - A::mul_add(centered * inv_std, mean_along, mean_g));
+                *dx = A::mul_add(factor, g, -A::mul_add(centered * inv_std, turn, drift));
             }
         }
     }
@@ -427,18 +420,17 @@ impl Kernel for GradientBlock<'_> {
 /// Gradients of [`normalize`] for `x`, scale and shift, through the statistics too.
 ///
 /// The activation must be the identity, a relu or a leaky relu; what went into it is computed again as [`normalize`]
-/// does, bit by bit, which costs less than reading it. `dscale` and `dshift` are `[channels]`, summed over groups.
+/// does, bit by bit, which costs less than reading it. `dscale` and `dshift` are `[maps, channels]`, summed over all that
+/// share them.
 ///
 /// # Source
 /// Ioffe & Szegedy 2015, section 3, <https://arxiv.org/abs/1502.03167>.
 #[expect(clippy::too_many_arguments, reason = "geometry, operands and results of one formula")]
 pub(crate) fn normalize_backward(
     ctx: &Context,
+    g: NormGeometry,
     dy: &[f32],
     x: &[f32],
-    groups: usize,
-    rows: usize,
-    channels: usize,
     mean: &[f32],
     inv_std: &[f32],
     scale: Option<&[f32]>,
@@ -448,7 +440,8 @@ pub(crate) fn normalize_backward(
     dscale: &mut [f32],
     dshift: &mut [f32],
 ) {
-    let cut = Cut::new(groups, rows, channels);
+    let channels = g.channels;
+    let cut = Cut::new(g.parts(), g.rows_of_part(), channels);
     assert_eq!(
         [dy.len(), x.len(), dx.len()],
         [cut.len(); 3],
@@ -470,33 +463,30 @@ pub(crate) fn normalize_backward(
         slope,
     };
 
-    let mut buffer = ctx.pool.take(4 * groups * ALL * cut.width());
+    let mut buffer = ctx.pool.take(4 * cut.parts * ALL * cut.width());
     let wide = buffer.as_mut_slice::<f32>();
-    for (group, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
+    for (part, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
+        let rows = g.of_part(part);
         for (i, known) in columns::<KNOWN>(wide, cut.width()).enumerate() {
-            let c = i % channels;
-            let inv_std = inv_std[group * channels + c];
-            let factor = inv_std * scale.map_or(1.0, |scale| scale[c]);
-            let shift = shift.map_or(0.0, |shift| shift[c]);
-            for (at, value) in known
-                .into_iter()
-                .zip([mean[group * channels + c], inv_std, factor, shift])
-            {
-                *at = value;
+            let [at, map_at] = rows.map(|row| row * channels + i % channels);
+            let factor = inv_std[at] * scale.map_or(1.0, |scale| scale[map_at]);
+            let shift = shift.map_or(0.0, |shift| shift[map_at]);
+            for (known, value) in known.into_iter().zip([mean[at], inv_std[at], factor, shift]) {
+                *known = value;
             }
         }
     }
 
-    let mut partial = ctx.pool.take(4 * 2 * groups * cut.blocks * channels);
+    let mut partial = ctx.pool.take(4 * 2 * cut.parts * cut.blocks * channels);
     let sums = partial.as_mut_slice::<f32>();
     let shared_sums = SharedMut::new(sums);
-    cut.for_each(ctx, |group, block| {
-        let at = (group * cut.blocks + block) * 2 * channels;
+    cut.for_each(ctx, |part, block| {
+        let at = (part * cut.blocks + block) * 2 * channels;
         // SAFETY: each block has its own row of results.
         let sums = unsafe { shared_sums.slice(at..at + 2 * channels) };
         let mut scratch = ctx.pool.take(4 * 2 * cut.width());
-        let wide = &wide[group * ALL * cut.width()..][..KNOWN * cut.width()];
-        let from = incoming(cut.range(group, block));
+        let wide = &wide[part * ALL * cut.width()..][..KNOWN * cut.width()];
+        let from = incoming(cut.range(part, block));
         ctx.isa.run(GradientSums {
             from,
             wide,
@@ -505,9 +495,10 @@ pub(crate) fn normalize_backward(
         });
     });
 
+    // The means over each group, of both kinds.
+    let mut means = vec![0.0; 2 * g.groups * channels];
     let mut totals = vec![0.0; 2 * channels];
-    for (group, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
-        let sums = &sums[group * cut.blocks * 2 * channels..][..cut.blocks * 2 * channels];
+    for (part, sums) in sums.chunks_exact(cut.blocks * 2 * channels).enumerate() {
         totals.fill(0.0);
         for block in sums.chunks_exact(2 * channels) {
             totals
@@ -515,23 +506,34 @@ pub(crate) fn normalize_backward(
                 .zip(block)
                 .for_each(|(total, &sum)| *total += f64::from(sum));
         }
+        let [group, map] = g.of_part(part);
         for c in 0..channels {
             let (plain, along) = (totals[c], totals[channels + c]);
-            dshift[c] += plain as f32;
-            dscale[c] += along as f32;
-            let values = [(plain / rows as f64) as f32, (along / rows as f64) as f32];
-            for (row, value) in wide.chunks_exact_mut(cut.width()).skip(KNOWN).zip(values) {
-                row.iter_mut().skip(c).step_by(channels).for_each(|at| *at = value);
+            let map_at = map * channels + c;
+            dshift[map_at] += plain as f32;
+            dscale[map_at] += along as f32;
+            let weight = scale.map_or(1.0, |scale| f64::from(scale[map_at])) / g.rows as f64;
+            means[2 * group * channels + c] += weight * plain;
+            means[(2 * group + 1) * channels + c] += weight * along;
+        }
+    }
+    for (part, wide) in wide.chunks_exact_mut(ALL * cut.width()).enumerate() {
+        let [group, _] = g.of_part(part);
+        let of_group = means[2 * group * channels..].chunks_exact(channels);
+        for (row, of_kind) in wide.chunks_exact_mut(cut.width()).skip(KNOWN).zip(of_group) {
+            let by_channel = of_kind.iter().zip(&inv_std[group * channels..]).cycle();
+            for (at, (mean, &inv_std)) in row.iter_mut().zip(by_channel) {
+                *at = (mean * f64::from(inv_std)) as f32;
             }
         }
     }
 
     let shared_dx = SharedMut::new(dx);
-    cut.for_each(ctx, |group, block| {
-        let range = cut.range(group, block);
+    cut.for_each(ctx, |part, block| {
+        let range = cut.range(part, block);
         // SAFETY: blocks do not overlap.
         let dx = unsafe { shared_dx.slice(range.clone()) };
-        let wide = &wide[group * ALL * cut.width()..][..ALL * cut.width()];
+        let wide = &wide[part * ALL * cut.width()..][..ALL * cut.width()];
         ctx.isa.run(GradientBlock {
             from: incoming(range),
             wide,
@@ -545,35 +547,57 @@ mod tests {
     use super::*;
     use crate::kernels::testing::{assert_close, on_every_isa, values, wide};
 
-    const SHAPES: [(usize, usize, usize); 12] = [
-        (1, 1, 1),
-        (1, 2, 3),
-        (1, 17, 5),
-        (1, 4097, 1),
-        (1, 20_000, 3),
-        (1, 900, 64),
-        (1, 333, 65),
-        (1, 70, 1025),
-        (3, 1, 16),
-        (5, 49, 16),
-        (7, 1024, 33),
-        (2, 9000, 7),
+    /// Groups, rows, channels and maps.
+    const GEOMETRIES: [NormGeometry; 16] = [
+        geometry(1, 1, 1, 1),
+        geometry(1, 2, 3, 1),
+        geometry(1, 17, 5, 1),
+        geometry(1, 18, 5, 6),
+        geometry(1, 4097, 1, 1),
+        geometry(1, 20_000, 3, 1),
+        geometry(1, 20_000, 3, 2),
+        geometry(1, 900, 64, 1),
+        geometry(1, 900, 64, 9),
+        geometry(1, 333, 65, 1),
+        geometry(1, 70, 1025, 7),
+        geometry(3, 1, 16, 1),
+        geometry(5, 49, 16, 5),
+        geometry(5, 48, 16, 10),
+        geometry(7, 1024, 33, 1),
+        geometry(2, 9000, 7, 2),
     ];
 
+    const fn geometry(groups: usize, rows: usize, channels: usize, maps: usize) -> NormGeometry {
+        NormGeometry {
+            groups,
+            rows,
+            channels,
+            maps,
+        }
+    }
+
+    fn len(g: NormGeometry) -> usize {
+        g.groups * g.rows * g.channels
+    }
+
     /// A channel's rows in a group, as indices.
-    fn rows_of((_, rows, channels): (usize, usize, usize), at: usize) -> impl Iterator<Item = usize> + Clone {
-        let (group, c) = (at / channels, at % channels);
-        (0..rows).map(move |row| (group * rows + row) * channels + c)
+    fn rows_of(g: NormGeometry, at: usize) -> impl Iterator<Item = usize> + Clone {
+        let (group, c) = (at / g.channels, at % g.channels);
+        (0..g.rows).map(move |row| (group * g.rows + row) * g.channels + c)
+    }
+
+    /// Where the mean, and where the scale of a value lie.
+    fn of_value(g: NormGeometry, i: usize) -> [usize; 2] {
+        [g.groups, g.maps].map(|count| i * count / len(g) * g.channels + i % g.channels)
     }
 
     /// Mean, variance and inverse standard deviation, in double precision.
-    fn statistics(x: &[f64], shape: (usize, usize, usize)) -> [Vec<f64>; 3] {
-        let (groups, rows, channels) = shape;
-        let means: Vec<f64> = (0..groups * channels)
-            .map(|at| rows_of(shape, at).map(|i| x[i]).sum::<f64>() / rows as f64)
+    fn statistics(x: &[f64], g: NormGeometry) -> [Vec<f64>; 3] {
+        let means: Vec<f64> = (0..g.groups * g.channels)
+            .map(|at| rows_of(g, at).map(|i| x[i]).sum::<f64>() / g.rows as f64)
             .collect();
         let variance =
-            |(at, mean): (usize, &f64)| rows_of(shape, at).map(|i| (x[i] - mean).powi(2)).sum::<f64>() / rows as f64;
+            |(at, mean): (usize, &f64)| rows_of(g, at).map(|i| (x[i] - mean).powi(2)).sum::<f64>() / g.rows as f64;
         let variances: Vec<f64> = means.iter().enumerate().map(variance).collect();
         let inv_stds = variances.iter().map(|v| 1.0 / (v + 1e-5).sqrt()).collect();
         [means, variances, inv_stds]
@@ -585,20 +609,16 @@ mod tests {
 
     #[test]
     fn moments_agree_with_plain_loops_and_do_not_mind_a_large_mean() {
-        for (shape, offset) in SHAPES.into_iter().flat_map(|shape| [(shape, 0.0), (shape, 1000.0)]) {
-            let (groups, rows, channels) = shape;
-            let x: Vec<f32> = values(groups * rows * channels, 1)
-                .into_iter()
-                .map(|v| v + offset)
-                .collect();
-            let [mean, variance, _] = statistics(&wide(&x), shape);
-            let len = groups * channels;
+        for (g, offset) in GEOMETRIES.into_iter().flat_map(|g| [(g, 0.0), (g, 1000.0)]) {
+            let x: Vec<f32> = values(len(g), 1).into_iter().map(|v| v + offset).collect();
+            let [mean, variance, _] = statistics(&wide(&x), g);
+            let len = g.groups * g.channels;
             let results = on_every_isa(2 * len, |ctx, y| {
                 let (mean, variance) = y.split_at_mut(len);
-                moments(ctx, &x, groups, rows, channels, mean, variance);
+                moments(ctx, g, &x, mean, variance);
             });
             for (isa, y) in results {
-                let what = format!("{shape:?} plus {offset} on {isa}");
+                let what = format!("{g:?} plus {offset} on {isa}");
                 assert_close(&y[..len], &mean, (1e-6, 0.1), &what);
                 assert_close(&y[len..], &variance, (1e-6, 0.1), &what);
             }
@@ -614,28 +634,26 @@ mod tests {
             Activation::Tanh,
             Activation::Sigmoid,
         ];
-        for (shape, act) in SHAPES.into_iter().flat_map(|shape| acts.map(|act| (shape, act))) {
-            let (groups, rows, channels) = shape;
-            let x = values(groups * rows * channels, 1);
-            let [mean, _, inv_std] = statistics(&wide(&x), shape).map(|values| narrow(&values));
-            let (scale, shift) = (values(channels, 2), values(channels, 3));
+        for (g, act) in GEOMETRIES.into_iter().flat_map(|g| acts.map(|act| (g, act))) {
+            let x = values(len(g), 1);
+            let [mean, _, inv_std] = statistics(&wide(&x), g).map(|values| narrow(&values));
+            let (scale, shift) = (values(g.maps * g.channels, 2), values(g.maps * g.channels, 3));
             for affine in [true, false] {
                 let (scale, shift) = (affine.then_some(&*scale), affine.then_some(&*shift));
                 let exact: Vec<f64> = (0..x.len())
                     .map(|i| {
-                        let c = i % channels;
-                        let at = i / (rows * channels) * channels + c;
+                        let [at, map_at] = of_value(g, i);
                         let standardized = (f64::from(x[i]) - f64::from(mean[at])) * f64::from(inv_std[at]);
-                        let y = f64::from(scale.map_or(1.0, |s| s[c])) * standardized
-                            + f64::from(shift.map_or(0.0, |s| s[c]));
+                        let y = f64::from(scale.map_or(1.0, |s| s[map_at])) * standardized
+                            + f64::from(shift.map_or(0.0, |s| s[map_at]));
                         act.as_unary().map_or(y, |op| op.reference(y))
                     })
                     .collect();
                 let results = on_every_isa(x.len(), |ctx, y| {
-                    normalize(ctx, &x, groups, rows, channels, &mean, &inv_std, scale, shift, act, y);
+                    normalize(ctx, g, &x, &mean, &inv_std, scale, shift, act, y);
                 });
                 for (isa, y) in results {
-                    assert_close(&y, &exact, (1e-6, 1.0), &format!("{act:?} of {shape:?} on {isa}"));
+                    assert_close(&y, &exact, (1e-6, 1.0), &format!("{act:?} of {g:?} on {isa}"));
                 }
             }
         }
@@ -643,51 +661,47 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_the_formula() {
-        for (shape, slope) in SHAPES
-            .into_iter()
-            .flat_map(|shape| [(shape, 1.0), (shape, 0.0), (shape, 0.2)])
-        {
+        for (g, slope) in GEOMETRIES.into_iter().flat_map(|g| [1.0, 0.0, 0.2].map(|slope| (g, slope))) {
             let act = match slope {
                 1.0 => Activation::Identity,
                 0.0 => Activation::Relu,
                 _ => Activation::LeakyRelu(slope),
             };
-            let (groups, rows, channels) = shape;
-            let len = groups * rows * channels;
-            let (dy, x, scale, shift) = (values(len, 1), values(len, 2), values(channels, 4), values(channels, 3));
-            let [mean, _, inv_std] = statistics(&wide(&x), shape).map(|values| narrow(&values));
-            let (mut dx, mut dscale, mut dshift) = (vec![0.0; len], vec![0.0; channels], vec![0.0; channels]);
-            for at in 0..groups * channels {
+            let (len, maps) = (len(g), g.maps * g.channels);
+            let (dy, x, scale, shift) = (values(len, 1), values(len, 2), values(maps, 4), values(maps, 3));
+            let [mean, _, inv_std] = statistics(&wide(&x), g).map(|values| narrow(&values));
+            let (mut dx, mut dscale, mut dshift) = (vec![0.0; len], vec![0.0; maps], vec![0.0; maps]);
+            for at in 0..g.groups * g.channels {
                 let standardized = |i: usize| (f64::from(x[i]) - f64::from(mean[at])) * f64::from(inv_std[at]);
-                let g = |i: usize| {
-                    let sum = f64::from(scale[at % channels]) * standardized(i) + f64::from(shift[at % channels]);
+                let scale_of = |i: usize| f64::from(scale[of_value(g, i)[1]]);
+                let before = |i: usize| {
+                    let sum = scale_of(i) * standardized(i) + f64::from(shift[of_value(g, i)[1]]);
                     f64::from(dy[i]) * if sum > 0.0 { 1.0 } else { f64::from(slope) }
                 };
-                let plain: f64 = rows_of(shape, at).map(g).sum();
-                let along: f64 = rows_of(shape, at).map(|i| g(i) * standardized(i)).sum();
-                dshift[at % channels] += plain;
-                dscale[at % channels] += along;
-                for i in rows_of(shape, at) {
-                    let centered = g(i) - plain / rows as f64 - standardized(i) * along / rows as f64;
-                    dx[i] = f64::from(scale[at % channels]) * f64::from(inv_std[at]) * centered;
+                let scaled = |i: usize| scale_of(i) * before(i);
+                let plain: f64 = rows_of(g, at).map(scaled).sum();
+                let along: f64 = rows_of(g, at).map(|i| scaled(i) * standardized(i)).sum();
+                for i in rows_of(g, at) {
+                    let centered = scaled(i) - (plain + standardized(i) * along) / g.rows as f64;
+                    dx[i] = f64::from(inv_std[at]) * centered;
+                    dshift[of_value(g, i)[1]] += before(i);
+                    dscale[of_value(g, i)[1]] += before(i) * standardized(i);
                 }
             }
-            let results = on_every_isa(len + 2 * channels, |ctx, out| {
+            let results = on_every_isa(len + 2 * maps, |ctx, out| {
                 let (dx, rest) = out.split_at_mut(len);
-                let (dscale, dshift) = rest.split_at_mut(channels);
+                let (dscale, dshift) = rest.split_at_mut(maps);
                 let (scale, shift) = (Some(&*scale), Some(&*shift));
-                normalize_backward(
-                    ctx, &dy, &x, groups, rows, channels, &mean, &inv_std, scale, shift, act, dx, dscale, dshift,
-                );
+                normalize_backward(ctx, g, &dy, &x, &mean, &inv_std, scale, shift, act, dx, dscale, dshift);
             });
             // One row alone has no variance, so that its inverse is large.
             let size = inv_std.iter().fold(1.0, |largest: f32, &v| largest.max(v));
-            let sum_size = (groups as f64 * rows as f64).sqrt();
+            let sum_size = (len as f64 / maps as f64).sqrt();
             for (isa, out) in results {
-                let what = format!("{act:?} of {shape:?} on {isa}");
+                let what = format!("{act:?} of {g:?} on {isa}");
                 assert_close(&out[..len], &dx, (2e-6, f64::from(size)), &what);
-                assert_close(&out[len..len + channels], &dscale, (2e-6, sum_size), &what);
-                assert_close(&out[len + channels..], &dshift, (2e-6, sum_size), &what);
+                assert_close(&out[len..len + maps], &dscale, (2e-6, sum_size), &what);
+                assert_close(&out[len + maps..], &dshift, (2e-6, sum_size), &what);
             }
         }
     }
@@ -698,22 +712,11 @@ mod tests {
         let x = values(images * rows * channels, 1);
         for [ctx, ..] in crate::kernels::testing::contexts() {
             let run = |x: &[f32], groups: usize| {
+                let g = geometry(groups, rows, channels, 1);
                 let (mut mean, mut variance) = (vec![0.0; groups * channels], vec![0.0; groups * channels]);
-                moments(&ctx, x, groups, rows, channels, &mut mean, &mut variance);
+                moments(&ctx, g, x, &mut mean, &mut variance);
                 let mut y = vec![0.0; x.len()];
-                normalize(
-                    &ctx,
-                    x,
-                    groups,
-                    rows,
-                    channels,
-                    &mean,
-                    &variance,
-                    None,
-                    None,
-                    Activation::Tanh,
-                    &mut y,
-                );
+                normalize(&ctx, g, x, &mean, &variance, None, None, Activation::Tanh, &mut y);
                 y
             };
             let alone: Vec<f32> = x.chunks(rows * channels).flat_map(|image| run(image, 1)).collect();

@@ -26,7 +26,9 @@ impl Default for NormOptions {
 
 /// The plain reference of mean and biased variance: `x` seen as `[groups, rows, channels]`.
 pub fn moments_reference(g: NormGeometry, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let NormGeometry { groups, rows, channels } = g;
+    let NormGeometry {
+        groups, rows, channels, ..
+    } = g;
     let (mut means, mut variances) = (vec![0.0; groups * channels], vec![0.0; groups * channels]);
     for group in 0..groups {
         for c in 0..channels {
@@ -44,7 +46,7 @@ pub fn moments_reference(g: NormGeometry, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
 /// Returns the statistics too, for the running averages that sampling uses.
 ///
 /// # Shapes
-/// - `x`: `[…, channels]`; `affine`: scale and shift, both `[channels]`
+/// - `x`: `[…, channels]`; `affine`: scale and shift, both `[channels]`, or `[batch, channels]` where each image has its own
 /// - returns: `[…, channels]`
 ///
 /// # Source
@@ -54,39 +56,20 @@ pub fn batch_norm(
     affine: Option<(&Tensor, &Tensor)>,
     options: NormOptions,
 ) -> Result<(Tensor, BatchStatistics)> {
-    let channels = x.shape().channels();
-    let rows = x.shape().num_elements() / channels.max(1);
-    normalize(
-        "batch_norm",
-        x,
-        NormGeometry {
-            groups: 1,
-            rows,
-            channels,
-        },
-        affine,
-        options,
-    )
+    let geometry = geometry("batch_norm", x, 1, affine)?;
+    normalize("batch_norm", x, geometry, affine, options)
 }
 
 /// Instance normalization: each channel of each image by its own statistics.
 ///
 /// # Shapes
-/// - `x`: `[batch, spatial…, channels]`; `affine`: scale and shift, both `[channels]`
+/// - `x`: `[batch, spatial…, channels]`; `affine`: scale and shift, both `[channels]` or `[batch, channels]`
 ///
 /// # Source
 /// Ulyanov et al. 2016, <https://arxiv.org/abs/1607.08022>.
 pub fn instance_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, options: NormOptions) -> Result<Tensor> {
-    let (groups, channels) = (x.shape().batch("instance_norm")?, x.shape().channels());
-    let rows = x.shape().num_elements() / (groups * channels).max(1);
-    Ok(normalize(
-        "instance_norm",
-        x,
-        NormGeometry { groups, rows, channels },
-        affine,
-        options,
-    )?
-    .0)
+    let geometry = geometry("instance_norm", x, x.shape().batch("instance_norm")?, affine)?;
+    Ok(normalize("instance_norm", x, geometry, affine, options)?.0)
 }
 
 /// Group normalization: each group of channels of each image by its own statistics.
@@ -142,6 +125,36 @@ fn finish(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, activation: Activation
     activation.apply(&y)
 }
 
+/// `x` in groups, with one scale and shift for all or one for each image.
+fn geometry(
+    op: &'static str,
+    x: &Tensor,
+    groups: usize,
+    affine: Option<(&Tensor, &Tensor)>,
+) -> Result<NormGeometry> {
+    let channels = x.shape().channels();
+    let maps = match affine {
+        Some((scale, _)) if scale.shape().rank() == 2 => x.shape().batch(op)?,
+        _ => 1,
+    };
+    for part in affine.iter().flat_map(|(scale, shift)| [scale, shift]) {
+        let is_of_all = maps == 1 && **part.shape() == [channels];
+        if !is_of_all && **part.shape() != [maps, channels] {
+            return Err(Error::ShapeMismatch {
+                op,
+                left: x.shape().clone(),
+                right: part.shape().clone(),
+            });
+        }
+    }
+    Ok(NormGeometry {
+        groups,
+        rows: x.shape().num_elements() / (groups * channels).max(1),
+        channels,
+        maps,
+    })
+}
+
 fn normalize(
     name: &'static str,
     x: &Tensor,
@@ -149,37 +162,24 @@ fn normalize(
     affine: Option<(&Tensor, &Tensor)>,
     options: NormOptions,
 ) -> Result<(Tensor, BatchStatistics)> {
-    for part in affine.iter().flat_map(|(scale, shift)| [scale, shift]) {
-        if **part.shape() != [geometry.channels] {
-            return Err(Error::ShapeMismatch {
-                op: name,
-                left: x.shape().clone(),
-                right: part.shape().clone(),
-            });
-        }
-    }
     require_float(name, &[x.array()])?;
-    let device = x.device();
-    let statistics = device.moments(geometry, x.array())?;
-    let inv_std = no_grad(|| -> Result<Array> {
-        let variance = Tensor::from_array(statistics.variance.clone(), device);
-        Ok(variance.add_scalar(options.eps)?.sqrt()?.recip()?.into_array())
-    })?;
+    let statistics = x.device().moments(geometry, x.array())?;
     let operation = Normalize {
         name,
         geometry,
         options,
         mean: statistics.mean.clone(),
-        inv_std,
+        inv_std: inv_std(&Tensor::from_array(statistics.variance.clone(), x.device()), options)?,
+        are_given: false,
     };
-    let y = match affine {
-        Some((scale, shift)) => apply(operation, &[x, scale, shift])?,
-        None => apply(operation, &[x])?,
-    };
-    Ok((y, statistics))
+    Ok((operation.of(x, affine)?, statistics))
 }
 
-/// The fused forward and backward passes; the statistics are a cache, not an operand.
+fn inv_std(variance: &Tensor, options: NormOptions) -> Result<Array> {
+    no_grad(|| Ok(variance.add_scalar(options.eps)?.sqrt()?.recip()?.into_array()))
+}
+
+/// The fused forward and backward passes. The statistics are no operands: a cache, or given and constant.
 #[derive(Debug)]
 struct Normalize {
     name: &'static str,
@@ -187,6 +187,17 @@ struct Normalize {
     options: NormOptions,
     mean: Array,
     inv_std: Array,
+    /// Whether the statistics are not those of the operand.
+    are_given: bool,
+}
+
+impl Normalize {
+    fn of(self, x: &Tensor, affine: Option<(&Tensor, &Tensor)>) -> Result<Tensor> {
+        match affine {
+            Some((scale, shift)) => apply(self, &[x, scale, shift]),
+            None => apply(self, &[x]),
+        }
+    }
 }
 
 impl Operation for Normalize {
@@ -222,13 +233,12 @@ impl Operation for Normalize {
     }
 
     fn backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let mut gradients = if call.create_graph || !self.options.activation.is_piecewise_linear() {
-            self.plain_backward(call, grad)?
+        let is_fused = !self.are_given && self.options.activation.is_piecewise_linear();
+        if call.create_graph || !is_fused {
+            self.plain_backward(call, grad)
         } else {
-            self.fused_backward(call, grad)?
-        };
-        gradients.truncate(call.inputs.len());
-        Ok(gradients)
+            self.fused_backward(call, grad)
+        }
     }
 
     fn flops(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
@@ -248,67 +258,82 @@ impl Normalize {
             activation: self.options.activation,
         };
         let gradients = device.normalize_backward(self.geometry, grad.array(), &pass)?;
-        Ok(gradients
-            .into_iter()
-            .map(|gradient| Some(Tensor::from_array(gradient, device)))
-            .collect())
+        let gradients = gradients.map(|gradient| Tensor::from_array(gradient, device));
+        // A map for all data is `[channels]`, while that of the one image of a batch is `[1, channels]`.
+        let shaped = call.inputs.iter().zip(gradients);
+        shaped.map(|(input, gradient)| gradient.reshape(input.shape()).map(Some)).collect()
     }
 
     /// The same in differentiable operations:
     /// `dx = inv_std · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂))` with `dx̂ = scale · grad`.
     fn plain_backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let NormGeometry { groups, rows, channels } = self.geometry;
-        let seen_as = |t: &Tensor| t.reshape([groups, rows, channels]);
+        let NormGeometry { groups, channels, maps, .. } = self.geometry;
+        let parts = self.geometry.parts() / groups.max(1);
+        let seen_as = |t: &Tensor| t.reshape([groups, parts, self.geometry.rows_of_part(), channels]);
+        let by_map = match maps {
+            1 => Shape::from([channels]),
+            _ => Shape::from([groups, parts, 1, channels]),
+        };
+        let maps = call.inputs[1..].iter().map(|map| map.reshape(&by_map));
+        let maps = maps.collect::<Result<Vec<_>>>()?;
         let x = seen_as(&call.inputs[0])?;
-        let centered = x.sub(&x.mean_keep(&[1])?)?;
-        let inv_std = centered
-            .square()?
-            .mean_keep(&[1])?
-            .add_scalar(self.options.eps)?
-            .sqrt()?
-            .recip()?;
-        let standardized = centered.mul(&inv_std)?;
+        let (mean, inv_std) = self.statistics_of(&x)?;
+        let standardized = x.sub(&mean)?.mul(&inv_std)?;
         let activation = self.options.activation;
         let grad = if activation == Activation::Identity {
             seen_as(grad)?
         } else if activation.is_piecewise_linear() {
-            let sum = match call.inputs {
-                [_, scale, shift] => standardized.mul(scale)?.add(shift)?,
+            let sum = match &maps[..] {
+                [scale, shift] => standardized.mul(scale)?.add(shift)?,
                 _ => standardized.clone(),
             };
             activation.backward(&seen_as(grad)?, &sum)?
         } else {
             seen_as(&activation.backward(grad, call.output)?)?
         };
-        let (dscale, dshift) = if call.inputs.len() == 3 {
-            let shape = Shape::from([channels]);
-            (
-                Some(grad.mul(&standardized)?.sum_to(&shape)?),
-                Some(grad.sum_to(&shape)?),
-            )
-        } else {
-            (None, None)
-        };
         let dx = call.want(0, || {
-            let dx = if let Some(scale) = call.inputs.get(1) {
-                grad.mul(scale)?
-            } else {
-                grad.clone()
+            let scaled = match maps.first() {
+                Some(scale) => grad.mul(scale)?,
+                None => grad.clone(),
             };
-            let along = standardized.mul(&dx.mul(&standardized)?.mean_keep(&[1])?)?;
-            dx.sub(&dx.mean_keep(&[1])?)?
-                .sub(&along)?
-                .mul(&inv_std)?
-                .reshape(call.inputs[0].shape())
+            let dx = if self.are_given {
+                scaled
+            } else {
+                let along = standardized.mul(&scaled.mul(&standardized)?.mean_keep(&[1, 2])?)?;
+                scaled.sub(&scaled.mean_keep(&[1, 2])?)?.sub(&along)?
+            };
+            dx.mul(&inv_std)?.reshape(call.inputs[0].shape())
         })?;
+        let Some(map) = call.inputs.get(1) else {
+            return Ok(vec![dx]);
+        };
+        let of_map = |by_value: &Tensor| by_value.sum_to(&by_map)?.reshape(map.shape());
+        let dscale = call.want(1, || of_map(&grad.mul(&standardized)?))?;
+        let dshift = call.want(2, || of_map(&grad))?;
         Ok(vec![dx, dscale, dshift])
+    }
+
+    /// Mean and reciprocal standard deviation, in differentiable operations where they are the operand's own.
+    ///
+    /// # Shapes
+    /// - `x`: `[groups, parts, rows, channels]`
+    /// - returns: `[groups, 1, 1, channels]` both
+    fn statistics_of(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        if self.are_given {
+            let shape = [x.side(0), 1, 1, x.side(-1)];
+            let known = |array: &Array| Tensor::from_array(array.clone(), x.device()).reshape(shape);
+            return Ok((known(&self.mean)?, known(&self.inv_std)?));
+        }
+        let mean = x.mean_keep(&[1, 2])?;
+        let variance = x.sub(&mean)?.square()?.mean_keep(&[1, 2])?;
+        Ok((mean, variance.add_scalar(self.options.eps)?.sqrt()?.recip()?))
     }
 }
 
-/// Normalization with given statistics: what sampling does with the running averages of training.
+/// Normalization with given statistics, which are constants: what sampling does with the running averages of training.
 ///
 /// # Shapes
-/// - `x`: `[…, channels]`; `mean`, `variance`, scale and shift: `[channels]`
+/// - `x`: `[…, channels]`; `mean`, `variance`: `[channels]`; scale and shift: `[channels]` or `[batch, channels]`
 pub fn normalize_with(
     x: &Tensor,
     mean: &Tensor,
@@ -316,16 +341,32 @@ pub fn normalize_with(
     affine: Option<(&Tensor, &Tensor)>,
     options: NormOptions,
 ) -> Result<Tensor> {
-    let inv_std = variance.add_scalar(options.eps)?.sqrt()?.recip()?;
-    let (scale, shift) = match affine {
-        Some((scale, shift)) => {
-            let scale = scale.mul(&inv_std)?;
-            let shift = shift.sub(&mean.mul(&scale)?)?;
-            (scale, shift)
+    let name = "normalize_with";
+    let geometry = geometry(name, x, 1, affine)?;
+    for statistic in [mean, variance] {
+        if **statistic.shape() != [geometry.channels] {
+            return Err(Error::ShapeMismatch {
+                op: name,
+                left: x.shape().clone(),
+                right: statistic.shape().clone(),
+            });
         }
-        None => (inv_std.clone(), mean.mul(&inv_std)?.neg()?),
+    }
+    let operation = Normalize {
+        name,
+        geometry,
+        options,
+        mean: mean.array().clone(),
+        inv_std: inv_std(variance, options)?,
+        are_given: true,
     };
-    finish(x, Some((&scale, &shift)), options.activation)
+    operation.of(x, affine)
+}
+
+/// Where the mean, and where the scale and the shift of a value lie.
+pub(crate) fn of_value(g: NormGeometry, i: usize) -> [usize; 2] {
+    let part = i / (g.rows_of_part() * g.channels);
+    g.of_part(part).map(|row| row * g.channels + i % g.channels)
 }
 
 /// The plain reference of the whole normalization.
@@ -339,10 +380,9 @@ pub fn reference(
     x.iter()
         .enumerate()
         .map(|(i, &value)| {
-            let c = i % g.channels;
-            let at = i / (g.rows * g.channels) * g.channels + c;
+            let [at, map_at] = of_value(g, i);
             let standardized = (value - mean[at]) * inv_std[at];
-            let y = affine.map_or(standardized, |(scale, shift)| scale[c] * standardized + shift[c]);
+            let y = affine.map_or(standardized, |(scale, shift)| scale[map_at] * standardized + shift[map_at]);
             activation.map_or(y, |op| op.reference(y))
         })
         .collect()

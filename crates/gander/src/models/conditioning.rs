@@ -5,7 +5,7 @@ use gander_nn::{
     Init, Mode, Scope,
     layers::{BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig},
 };
-use gander_tensor::{Activation, Error, Result, Tensor, concat};
+use gander_tensor::{Error, Result, Tensor, concat};
 
 /// Names of what a class adds to a normalization.
 const SCALE: &str = "class_scale";
@@ -73,46 +73,37 @@ pub(super) struct ClassNorm {
 struct ClassScales {
     scale: Embedding,
     shift: Embedding,
-    activation: Activation,
 }
 
 impl ClassNorm {
     /// Classes begin alike.
     pub(super) fn new(config: BatchNormConfig, classes: Classes, scope: &mut Scope<'_>) -> Result<Self> {
-        if classes.count == 0 {
-            let norm = config.init(scope)?;
-            return Ok(Self { norm, classes: None });
-        }
         let table = EmbeddingConfig {
             init: Init::ZEROS,
             lr_multiplier: classes.lr_multiplier,
             ..EmbeddingConfig::new(classes.count, config.channels)
         };
-        let classes = ClassScales {
-            scale: table.init(&mut scope.child(SCALE))?,
-            shift: table.init(&mut scope.child(SHIFT))?,
-            activation: config.activation,
-        };
-        let plain = BatchNormConfig {
-            activation: Activation::Identity,
-            ..config
+        let classes = match classes.count {
+            0 => None,
+            _ => Some(ClassScales {
+                scale: table.init(&mut scope.child(SCALE))?,
+                shift: table.init(&mut scope.child(SHIFT))?,
+            }),
         };
         Ok(Self {
-            norm: plain.init(scope)?,
-            classes: Some(classes),
+            norm: config.init(scope)?,
+            classes,
         })
     }
 
     /// `[batch, height, width, channels]` to the same, with labels u32 `[batch]`.
     pub(super) fn forward(&self, x: &Tensor, labels: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
-        let y = self.norm.forward(x, mode)?;
         let Some(classes) = &self.classes else {
-            return Ok(y);
+            return self.norm.forward(x, mode);
         };
         let labels = required("generator", labels)?;
-        let of_images = |table: &Embedding| table.forward(labels, mode)?.reshape([x.side(0), 1, 1, x.side(-1)]);
-        let changed = y.mul(&of_images(&classes.scale)?.add_scalar(1.0)?)?;
-        classes.activation.apply(&changed.add(&of_images(&classes.shift)?)?)
+        let [scale, shift] = [&classes.scale, &classes.shift].map(|table| table.forward(labels, mode));
+        self.norm.forward_changed(x, &scale?, &shift?, mode)
     }
 }
 
@@ -147,7 +138,7 @@ pub(super) fn required<'a>(op: &'static str, labels: Option<&'a Tensor>) -> Resu
 #[cfg(test)]
 mod tests {
     use gander_nn::Parameters;
-    use gander_tensor::{RandomKey, Reference};
+    use gander_tensor::{Activation, RandomKey, Reference};
 
     use super::*;
 
