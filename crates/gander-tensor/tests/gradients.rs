@@ -396,11 +396,7 @@ fn normalizations() {
         });
         check_twice("layer", &inputs, &|x| layer_norm(&x[0], Some((&x[1], &x[2])), options));
         let (mean, variance) = (random(&[6], 76, &device), random(&[6], 77, &device).square().unwrap());
-        let of_images = [
-            x.clone(),
-            random(&[3, 6], 74, &device),
-            random(&[3, 6], 75, &device),
-        ];
+        let of_images = [x.clone(), random(&[3, 6], 74, &device), random(&[3, 6], 75, &device)];
         for (inputs, what) in [(&inputs, "one map"), (&of_images, "a map for each image")] {
             check_twice(&format!("batch, {what}"), inputs, &|x| {
                 Ok(batch_norm(&x[0], Some((&x[1], &x[2])), options)?.0)

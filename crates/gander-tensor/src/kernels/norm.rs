@@ -661,7 +661,10 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_the_formula() {
-        for (g, slope) in GEOMETRIES.into_iter().flat_map(|g| [1.0, 0.0, 0.2].map(|slope| (g, slope))) {
+        for (g, slope) in GEOMETRIES
+            .into_iter()
+            .flat_map(|g| [1.0, 0.0, 0.2].map(|slope| (g, slope)))
+        {
             let act = match slope {
                 1.0 => Activation::Identity,
                 0.0 => Activation::Relu,

@@ -126,12 +126,7 @@ fn finish(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, activation: Activation
 }
 
 /// `x` in groups, with one scale and shift for all or one for each image.
-fn geometry(
-    op: &'static str,
-    x: &Tensor,
-    groups: usize,
-    affine: Option<(&Tensor, &Tensor)>,
-) -> Result<NormGeometry> {
+fn geometry(op: &'static str, x: &Tensor, groups: usize, affine: Option<(&Tensor, &Tensor)>) -> Result<NormGeometry> {
     let channels = x.shape().channels();
     let maps = match affine {
         Some((scale, _)) if scale.shape().rank() == 2 => x.shape().batch(op)?,
@@ -261,13 +256,17 @@ impl Normalize {
         let gradients = gradients.map(|gradient| Tensor::from_array(gradient, device));
         // A map for all data is `[channels]`, while that of the one image of a batch is `[1, channels]`.
         let shaped = call.inputs.iter().zip(gradients);
-        shaped.map(|(input, gradient)| gradient.reshape(input.shape()).map(Some)).collect()
+        shaped
+            .map(|(input, gradient)| gradient.reshape(input.shape()).map(Some))
+            .collect()
     }
 
     /// The same in differentiable operations:
     /// `dx = inv_std · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂))` with `dx̂ = scale · grad`.
     fn plain_backward(&self, call: &Call<'_>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let NormGeometry { groups, channels, maps, .. } = self.geometry;
+        let NormGeometry {
+            groups, channels, maps, ..
+        } = self.geometry;
         let parts = self.geometry.parts() / groups.max(1);
         let seen_as = |t: &Tensor| t.reshape([groups, parts, self.geometry.rows_of_part(), channels]);
         let by_map = match maps {
@@ -382,7 +381,9 @@ pub fn reference(
         .map(|(i, &value)| {
             let [at, map_at] = of_value(g, i);
             let standardized = (value - mean[at]) * inv_std[at];
-            let y = affine.map_or(standardized, |(scale, shift)| scale[map_at] * standardized + shift[map_at]);
+            let y = affine.map_or(standardized, |(scale, shift)| {
+                scale[map_at] * standardized + shift[map_at]
+            });
             activation.map_or(y, |op| op.reference(y))
         })
         .collect()

@@ -181,6 +181,11 @@ impl Classifier {
         &self.header
     }
 
+    /// Where the images have to be that it looks at.
+    pub fn device(&self) -> &DeviceRef {
+        self.network.device()
+    }
+
     /// The class that it sees in each image.
     ///
     /// # Shapes

@@ -199,7 +199,7 @@ pub fn run(
             family: trainer.config.model.family(),
         });
     };
-    let (tally, images) = count(generator, classifier, options.seed, device)?;
+    let (tally, images) = count(generator, classifier, NUM, options.seed, device)?;
     Ok(Outcome {
         tally,
         images,
@@ -223,24 +223,25 @@ impl Observer for Shown<'_> {
     }
 }
 
-/// Draws [`NUM`] images and counts what a classifier of single digits sees in their channels.
+/// Draws images and counts what a classifier of single digits sees in their channels, on whichever device it is.
 fn count(
     generator: &dyn Generator,
     classifier: &Classifier,
+    total: usize,
     seed: u64,
     device: &DeviceRef,
 ) -> Result<(Tally, Vec<u8>)> {
     let key = RandomKey::from_seed(seed).named("modes");
-    let mut stacks = Vec::with_capacity(NUM);
+    let mut stacks = Vec::with_capacity(total);
     let mut kept = Vec::new();
-    for (chunk, from) in (0..NUM).step_by(AT_ONCE).enumerate() {
-        let num = AT_ONCE.min(NUM - from);
+    for (chunk, from) in (0..total).step_by(AT_ONCE).enumerate() {
+        let num = AT_ONCE.min(total - from);
         let latents = generator.latents(key.split(chunk as u64), num, device)?;
         let images = no_grad(|| generator.forward(&latents, None, Mode::Evaluate))?;
         let mut bytes = shipped::to_bytes(&images.to_vec()?);
         // Rounded, as they would be in a file.
         let seen: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
-        let seen = Tensor::from_slice(&seen, images.shape(), device)?;
+        let seen = Tensor::from_slice(&seen, images.shape(), classifier.device())?;
         let digits: Vec<Vec<u32>> = (0..CHANNELS)
             .map(|channel| classifier.classify(&seen.slice(-1, channel, channel + 1)?))
             .collect::<Result<_>>()?;
@@ -256,8 +257,10 @@ fn count(
 #[cfg(test)]
 mod tests {
     use gander_data::InMemory;
+    use gander_tensor::{Cpu, CpuOptions};
 
     use super::*;
+    use crate::features::ClassifierOptions;
 
     fn digits(classes: usize) -> Arc<dyn Dataset> {
         let shape = ImageShape {
@@ -289,6 +292,26 @@ mod tests {
         // 150 draws leave few of 120 places empty, and the same index is the same image.
         assert!(seen.len() > 70, "{seen:?}");
         assert_eq!(read(7), read(7));
+    }
+
+    /// Generators may run in another precision than the classifier, which is another device.
+    #[test]
+    fn every_image_is_counted_whatever_device_the_classifier_is_on() {
+        let (here, there) = [(); 2]
+            .map(|()| Cpu::with_options(CpuOptions::default()).expect("a device"))
+            .into();
+        let digits = digits(10);
+        let options = ClassifierOptions {
+            seed: 1,
+            epochs: 1,
+            operations: 1e9,
+        };
+        let classifier = Classifier::train(&*digits, None, options, &there, &mut |_| {}).expect("a classifier");
+        let (model, _) = recipe(digits.shape());
+        let generator = model.generator(RandomKey::from_seed(1), &here).expect("a generator");
+        let (tally, images) = count(&*generator, &classifier, AT_ONCE + 7, 1, &here).expect("a tally");
+        assert_eq!(tally.num(), AT_ONCE as u64 + 7);
+        assert_eq!(images.len(), KEPT * 16 * 16 * CHANNELS);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) struct Network {
     convs: Vec<(Conv, BatchNorm)>,
     classes: Linear,
     sides: [usize; 2],
+    device: DeviceRef,
 }
 
 impl Network {
@@ -62,11 +63,16 @@ impl Network {
             convs,
             classes,
             sides: [small(shape.height_px), small(shape.width_px)],
+            device: device.clone(),
         })
     }
 
     pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    pub(super) fn device(&self) -> &DeviceRef {
+        &self.device
     }
 
     /// Multiplications and additions of an image's forward pass, without the first layer and the last.
