@@ -282,6 +282,16 @@ fn lasting_high(history: &[Vitals], of: impl Fn(&Vitals) -> Option<f64>) -> Opti
     recent(history, of).map(|(middle, last)| middle.min(last))
 }
 
+/// What the mean of a number's last measurements, twice [`WINDOW`] of them or as many as there are, surely exceeds: two
+/// standard errors below it.
+fn surely_above(history: &[Vitals], of: impl Fn(&Vitals) -> Option<f64>) -> Option<f64> {
+    let last: Vec<f64> = settled(history).iter().rev().filter_map(of).take(2 * WINDOW).collect();
+    let count = last.len() as f64;
+    let mean = last.iter().sum::<f64>() / count;
+    let squares: f64 = last.iter().map(|value| (value - mean).powi(2)).sum();
+    (last.len() >= WINDOW).then(|| mean - 2.0 * (squares / (count * (count - 1.0))).sqrt())
+}
+
 /// The median of the last [`WINDOW`] measurements of a number since the warm-up, and the last of them.
 fn recent(history: &[Vitals], of: impl Fn(&Vitals) -> Option<f64>) -> Option<(f64, f64)> {
     let mut last: Vec<f64> = settled(history).iter().rev().filter_map(of).take(WINDOW).collect();
