@@ -9,16 +9,21 @@ use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use crate::{
     error::{Error, Result},
     features::Classifier,
-    losses::Loss,
     metrics::{
         modes::{Tally, tally_stacked_digits},
         resampling::below,
     },
-    models::{Generator, ImageSpec, ModelConfig, r3gan},
+    models::{Generator, ImageSpec, ModelConfig},
     shipped,
     train::{
-        Budget, RunConfig, TrainState, Trainer, config::TrainingConfig, contest::Product, defaults, fitting,
-        schedule::Ramp, state::PlanCorrection, steps::Scalars, trainer::Observer,
+        Budget, RunConfig, TrainState, Trainer,
+        config::TrainingConfig,
+        contest::Product,
+        defaults::{self, Choice},
+        fitting,
+        state::PlanCorrection,
+        steps::Scalars,
+        trainer::Observer,
     },
 };
 
@@ -115,41 +120,25 @@ pub struct Outcome {
 /// Images that an outcome keeps to look at.
 pub const KEPT: usize = 100;
 
-/// Networks and training: R3GAN, narrow, with the paper's penalties for this set.
+/// Channels of the networks: what the default run takes for three minutes, in which 1000 modes want many images.
+const WIDTH: usize = 32;
+
+/// Networks and training: those of the default run.
 ///
-/// # Source
-/// Huang et al. 2024, <https://arxiv.org/abs/2501.05441>, has γ 1 → 0.1 and a constant learning rate at batches of 512
-/// and widths of 768. A run of minutes has hundreds of thousands of images, not ten millions: it takes smaller batches at
-/// a higher rate, which falls to zero over its second half.
-pub fn recipe(shape: ImageShape) -> (ModelConfig, TrainingConfig) {
+/// # Errors
+/// [`Error::InvalidConfig`] if images of this shape cannot be made.
+pub fn recipe(shape: ImageShape) -> Result<(ModelConfig, TrainingConfig)> {
     let images = ImageSpec {
         height_px: shape.height_px,
         width_px: shape.width_px,
         channels: CHANNELS,
         num_classes: 0,
     };
-    let model = ModelConfig::R3gan(r3gan::Config {
-        width: 16,
-        width_max: 64,
-        blocks: 1,
-        ..r3gan::Config::new(images)
-    });
-    let total_kimg = 400.0;
-    let training = TrainingConfig {
-        total_kimg,
-        burn_in_kimg: 0.5 * total_kimg,
-        batch: 64,
-        decay_share: 0.5,
-        loss: Loss::Relativistic,
-        learning_rate: Ramp::constant(1e-3),
-        beta1: 0.0,
-        beta2: Ramp::new(0.9, 0.99),
-        r1_gamma: Ramp::new(1.0, 0.1),
-        r2_gamma: Ramp::new(1.0, 0.1),
-        ema_half_life_kimg: Ramp::new(0.0, 10.0),
-        ..defaults::plain()
-    };
-    (model, training)
+    let Choice { mut model, training } = defaults::choose(None, None, images)?;
+    if let Some(width) = model.width_mut() {
+        *width = WIDTH;
+    }
+    Ok((model, training))
 }
 
 /// How long, and from which seed.
@@ -307,7 +296,7 @@ mod tests {
             operations: 1e9,
         };
         let classifier = Classifier::train(&*digits, None, options, &there, &mut |_| {}).expect("a classifier");
-        let (model, _) = recipe(digits.shape());
+        let (model, _) = recipe(digits.shape()).expect("a recipe");
         let generator = model.generator(RandomKey::from_seed(1), &here).expect("a generator");
         let (tally, images) = count(&*generator, &classifier, AT_ONCE + 7, 1, &here).expect("a tally");
         assert_eq!(tally.num(), AT_ONCE as u64 + 7);

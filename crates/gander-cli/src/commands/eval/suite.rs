@@ -210,11 +210,10 @@ impl Digits {
     ) -> anyhow::Result<Test> {
         let (real, held_out) = (self.train.as_ref(), self.holdout.as_deref());
         let classifier = cache::classifier(real, held_out, arguments, device, screen)?;
-        let (model, mut training) = stacked::recipe(self.train.shape());
+        let (model, mut training) = stacked::recipe(self.train.shape())?;
         let budget = match arguments.kimg {
             Some(kimg) => {
-                training.burn_in_kimg *= kimg / training.total_kimg;
-                training.total_kimg = kimg;
+                training.set_length(kimg);
                 Budget::Images
             }
             None => Budget::Time {
