@@ -32,6 +32,8 @@ pub struct Vitals {
     pub discriminator_loss: Option<f64>,
     /// Share of real and fake images that the discriminator tells right; of pairs where it compares pairs.
     pub accuracy: Option<f64>,
+    /// [`balance::neighbor_accuracy`] of as many fakes and real images.
+    pub neighbor_accuracy: Option<f64>,
     /// Mean logit of real images less that of fakes.
     pub logit_gap: Option<f64>,
     /// [`overfitting::overfitting`] of the discriminator.
@@ -59,6 +61,7 @@ impl From<&Tick> for Vitals {
             images_seen: tick.images_seen,
             discriminator_loss: finite(tick.discriminator_loss),
             accuracy: scalar("accuracy"),
+            neighbor_accuracy: scalar("neighbor_accuracy"),
             logit_gap: gap.map(|(real, fake)| real - fake),
             overfitting: scalar("overfitting"),
             fake_spread: scalar("fake_spread"),

@@ -9,6 +9,7 @@ use gander_tensor::{DeviceRef, RandomKey, Tensor, no_grad};
 use super::{Trainer, duel::Duel};
 use crate::{
     diagnosis::{
+        balance::neighbor_accuracy,
         diversity::{Distances, Diversity},
         gradients::{SquaredGradient, dead_channels, step_share},
         overfitting::overfitting,
@@ -16,7 +17,7 @@ use crate::{
     error::Result,
     features::{FeatureSpace, Pixels},
     images::to_tensor,
-    metrics::resampling::choose,
+    metrics::{Features, resampling::choose},
 };
 
 /// The most of the training's time that measuring takes.
@@ -41,7 +42,7 @@ pub(crate) const FEWEST: usize = 16;
 pub struct Probe {
     training: Kept,
     held_out: Option<Kept>,
-    reals: Option<Distances>,
+    reals: Features,
     /// Of each network at the last look.
     squares: BTreeMap<String, SquaredGradient>,
     begun: Instant,
@@ -115,7 +116,7 @@ impl Probe {
         Ok(Self {
             training,
             held_out,
-            reals: Distances::within(&Pixels.extract(&images)?.features),
+            reals: Pixels.extract(&images)?.features,
             squares: BTreeMap::new(),
             begun: Instant::now(),
             spent_seconds: 0.0,
@@ -165,16 +166,15 @@ impl Probe {
         let fakes = duel.generator.forward(&latents, labels.as_ref(), Mode::Frozen)?;
 
         // Fakes that are not finite are the next step's matter.
-        let distances = Pixels
-            .extract(&fakes)
-            .ok()
-            .and_then(|seen| Distances::within(&seen.features));
-        if let Some(diversity) = distances
-            .zip(self.reals)
-            .and_then(|(fakes, reals)| Diversity::of(fakes, reals))
-        {
-            found.insert("fake_spread".into(), diversity.spread);
-            found.insert("fake_nearest".into(), diversity.nearest);
+        if let Ok(seen) = Pixels.extract(&fakes) {
+            let accuracy = neighbor_accuracy(&self.reals, &seen.features);
+            found.insert("neighbor_accuracy".into(), accuracy);
+            let [of_fakes, of_reals] = [&seen.features, &self.reals].map(Distances::within);
+            let diversity = of_fakes.zip(of_reals);
+            if let Some(diversity) = diversity.and_then(|(fakes, reals)| Diversity::of(fakes, reals)) {
+                found.insert("fake_spread".into(), diversity.spread);
+                found.insert("fake_nearest".into(), diversity.nearest);
+            }
         }
         let Some(held_out) = &self.held_out else { return Ok(()) };
         let logits = |images: &Tensor, labels: Option<&Tensor>| -> Result<Vec<f64>> {
