@@ -2,7 +2,7 @@
 //!
 //! | alarm | looks at | file |
 //! |---|---|---|
-//! | the discriminator wins, the discriminator loses | loss and accuracy | [`balance`] |
+//! | the discriminator wins, the discriminator loses | loss, accuracy, and that of nearest neighbors | [`balance`] |
 //! | the discriminator learns by heart | logits of held-out images | [`overfitting`] |
 //! | mode collapse | distances between fakes | [`diversity`] |
 //! | oscillation | the logits' way | [`oscillation`] |

@@ -1,6 +1,6 @@
 //! Is the contest fair? A discriminator that always knows, or never, teaches the generator nothing.
 
-use super::{Finding, Vitals, lasting_high, lasting_low, surely_above};
+use super::{Finding, Vitals, diversity::square_distance, lasting_high, lasting_low, surely_above};
 use crate::{events::Severity, losses::Loss, metrics::Features};
 
 /// Share of the loss of guessing below which the discriminator has won.
@@ -37,13 +37,19 @@ pub fn neighbor_accuracy(reals: &Features, fakes: &Features) -> f64 {
         .into_iter()
         .flat_map(|(is_real, set)| set.rows().map(move |row| (is_real, row)))
         .collect();
-    let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-    let is_among_its_own = |&(index, &(is_real, image)): &(usize, &(bool, &[f32]))| {
-        let others = all.iter().enumerate().filter(|(other, _)| *other != index);
-        let nearest = others.min_by(|a, b| square(image, a.1.1).total_cmp(&square(image, b.1.1)));
-        nearest.is_some_and(|(_, (its_kind, _))| *its_kind == is_real)
-    };
-    all.iter().enumerate().filter(is_among_its_own).count() as f64 / all.len().max(1) as f64
+    // Of each image the square distance of the nearest other, and whether that is of its kind.
+    let mut nearest = vec![(f32::INFINITY, false); all.len()];
+    for (i, (kind, image)) in all.iter().enumerate() {
+        for (j, (other_kind, other)) in all.iter().enumerate().take(i) {
+            let distance = square_distance(image, other);
+            for place in [i, j] {
+                if distance < nearest[place].0 {
+                    nearest[place] = (distance, kind == other_kind);
+                }
+            }
+        }
+    }
+    nearest.iter().filter(|(_, is_its_kind)| *is_its_kind).count() as f64 / all.len().max(1) as f64
 }
 
 /// How well a discriminator tells real from fake images.

@@ -43,6 +43,7 @@ pub struct Probe {
     training: Kept,
     held_out: Option<Kept>,
     reals: Features,
+    among_reals: Option<Distances>,
     /// Of each network at the last look.
     squares: BTreeMap<String, SquaredGradient>,
     begun: Instant,
@@ -113,10 +114,12 @@ impl Probe {
             .map(|held_out| Kept::of(held_out, is_labeled, key.named("held out")))
             .transpose()?;
         let (images, _) = training.batch(key.named("reals"), NUM, trainer.device())?;
+        let reals = Pixels.extract(&images)?.features;
         Ok(Self {
             training,
             held_out,
-            reals: Pixels.extract(&images)?.features,
+            among_reals: Distances::within(&reals),
+            reals,
             squares: BTreeMap::new(),
             begun: Instant::now(),
             spent_seconds: 0.0,
@@ -169,9 +172,8 @@ impl Probe {
         if let Ok(seen) = Pixels.extract(&fakes) {
             let accuracy = neighbor_accuracy(&self.reals, &seen.features);
             found.insert("neighbor_accuracy".into(), accuracy);
-            let [of_fakes, of_reals] = [&seen.features, &self.reals].map(Distances::within);
-            let diversity = of_fakes.zip(of_reals);
-            if let Some(diversity) = diversity.and_then(|(fakes, reals)| Diversity::of(fakes, reals)) {
+            let distances = Distances::within(&seen.features).zip(self.among_reals);
+            if let Some(diversity) = distances.and_then(|(fakes, reals)| Diversity::of(fakes, reals)) {
                 found.insert("fake_spread".into(), diversity.spread);
                 found.insert("fake_nearest".into(), diversity.nearest);
             }
