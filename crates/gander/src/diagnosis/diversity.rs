@@ -1,7 +1,10 @@
 //! Are the fakes as unlike each other as real images are?
 
 use super::{Finding, Vitals, lasting_low};
-use crate::{events::Severity, metrics::Features};
+use crate::{
+    events::Severity,
+    metrics::{Features, square_distance},
+};
 
 /// Share of the reals' spread below which fakes have collapsed: [`THIN`] warns, below [`COLLAPSED`] little is left.
 ///
@@ -48,21 +51,6 @@ impl Distances {
             nearest: nearest.iter().sum::<f64>() / rows.len() as f64,
         })
     }
-}
-
-/// The square of the distance between two rows.
-pub(super) fn square_distance(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let square = |a: f32, b: f32| (a - b) * (a - b);
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += square(a, b);
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| square(a, b));
-    sums.into_iter().chain(rest).sum()
 }
 
 /// The diversity of fakes as a share of that of as many reals.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Features;
+use super::{Features, square_distance};
 use crate::error::Result;
 
 /// Neighbors whose mean distance the nearest is held against.
@@ -44,7 +44,7 @@ pub fn nearest(images: &Features, training: &Features) -> Result<Vec<Nearest>> {
     let mut squares: Vec<(f32, usize)> = Vec::with_capacity(training.num());
     let of_row = |row: &[f32]| {
         squares.clear();
-        squares.extend(training.rows().map(|other| square(row, other)).zip(0..));
+        squares.extend(training.rows().map(|other| square_distance(row, other)).zip(0..));
         let (near, ..) = squares.select_nth_unstable_by(num, |a, b| a.0.total_cmp(&b.0));
         let sum: f64 = near.iter().map(|(square, _)| f64::from(*square).sqrt()).sum();
         let least = near.iter().min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -60,24 +60,6 @@ pub fn nearest(images: &Features, training: &Features) -> Result<Vec<Nearest>> {
         }
     };
     Ok(images.rows().map(of_row).collect())
-}
-
-/// In eight sums side by side, so that the processor adds them at once.
-fn square(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a
-        .remainder()
-        .iter()
-        .zip(b.remainder())
-        .map(|(a, b)| (a - b) * (a - b))
-        .sum();
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += (a - b) * (a - b);
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// How many images look like copies of training images.
